@@ -1,0 +1,95 @@
+"""What goes into the safety filter and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+
+class FilterState(Enum):
+    """Where the filter stands; only an explicit reset leaves STOPPED and ESTOP."""
+
+    READY = "ready"  # waits for the first accepted action; has commanded nothing
+    ACTIVE = "active"  # actions move the arm
+    STOPPED = "stopped"  # stale input or a fault; holds
+    ESTOP = "estop"  # emergency stop; holds
+
+
+class Status(Enum):
+    """What the filter did with one input."""
+
+    OK = "ok"  # passed unchanged
+    LIMITED = "limited"  # passed in part; refusals say why
+    INVALID = "invalid"  # rejected: no motion, the watchdog is not fed
+    STOPPED = "stopped"  # holding until reset
+    ESTOP = "estop"  # holding until reset
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One limit that an input met.
+
+    Attributes:
+        limit: the limit and what it applies to ("joint position fr3_joint4").
+        value: what was asked for, in `unit`.
+        bound: what is allowed, in `unit`.
+        unit: SI unit of both ("rad", "m", "s", "" for a count).
+    """
+
+    limit: str
+    value: float
+    bound: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.limit}: {self.value:.4g} {self.unit}, bound {self.bound:.4g} {self.unit}".replace(" ,", ",").rstrip()
+
+
+@dataclass(frozen=True)
+class ToolDelta:
+    """A physical action: one step of tool motion at the data set's rate, and the gripper.
+
+    Attributes:
+        stamp_ns: stamp of the camera frame the action answers [ns].
+        translation: (3,) [m], axes of the action frame.
+        rotation: (3,) roll, pitch, yaw [rad], about the tool's position.
+        gripper: opening in [0, 1], 1 open.
+    """
+
+    stamp_ns: int
+    translation: np.ndarray
+    rotation: np.ndarray
+    gripper: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One safe command and why it is what it is. Always finite.
+
+    Attributes:
+        stamp_ns: when it was decided [ns].
+        status: what was done with the input.
+        state: the filter's state after it.
+        joint_positions: (n,) command [rad or m], in the robot's joint order.
+        joint_velocities: (n,) mean velocity of the commanded step [rad/s or m/s]; zero in a hold.
+        dt: duration of the commanded step [s]; 0 in a hold.
+        tool_position: (3,) of the tip at `joint_positions`, in the workspace frame [m].
+        tool_quaternion: (4,) x y z w of the tip, in the workspace frame.
+        tool_twist: (6,) linear [m/s] then angular [rad/s], in the workspace frame; zero in a hold.
+        gripper: commanded opening in [0, 1].
+        refusals: every limit that was met, empty when status is OK.
+    """
+
+    stamp_ns: int
+    status: Status
+    state: FilterState
+    joint_positions: np.ndarray
+    joint_velocities: np.ndarray
+    dt: float
+    tool_position: np.ndarray
+    tool_quaternion: np.ndarray
+    tool_twist: np.ndarray
+    gripper: float
+    refusals: tuple[Refusal, ...] = ()
