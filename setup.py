@@ -1,0 +1,60 @@
+"""Package of octo_ros: built by colcon on a robot, by pip anywhere else."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "octo_ros"
+
+ROS_MESSAGES = (
+    "rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-srvs", "geometry-msgs", "trajectory-msgs",
+    "diagnostic-msgs", "lifecycle-msgs",
+)  # fmt: skip
+
+
+def share(folder: str) -> list[tuple[str, list[str]]]:
+    """The data files below a folder, each under share/octo_ros/ at its own place."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return [(f"share/{NAME}/{path.parent}", [str(path)]) for path in files]
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="The Octo robot policy under ROS 2: exported engine, policy node, safety filter node",
+    license="Apache-2.0",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    python_requires=">=3.10",
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *(entry for folder in ("launch", "config", "urdf", "demo") for entry in share(folder)),
+    ],
+    install_requires=[
+        "setuptools",
+        "numpy>=1.24",
+        "opencv-python-headless>=4.5",
+        "onnxruntime>=1.17",
+        "pin>=2.7",
+        "tokenizers>=0.15",
+        "transforms3d>=0.4",
+        "pyyaml>=5.4",
+    ],
+    extras_require={
+        # Real ROS 2 from the package index, for machines without a ROS installation.
+        "ros-jazzy": [f"ros-jazzy-{name}" for name in ROS_MESSAGES],
+        "ros-kilted": [f"ros-kilted-{name}" for name in ROS_MESSAGES],
+        "replay": ["rosbags>=0.10", "matplotlib>=3.6", "rich>=12"],
+        "export": ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.2", "msgpack>=1.0", "sentencepiece>=0.2", "rich>=12"],
+        "test": ["pytest>=7.4", "hypothesis>=6.80", "onnx>=1.16", "onnxscript>=0.2", "msgpack>=1.0", "ruff>=0.6"],
+    },
+    entry_points={
+        "console_scripts": [
+            "octo_ros = octo_ros.cli:main",
+            "policy_node = octo_ros.nodes.policy_node:main",
+            "safety_filter_node = octo_ros.nodes.safety_filter_node:main",
+            "joint_state_simulator = octo_ros.nodes.joint_state_simulator:main",
+        ],
+    },
+    zip_safe=True,
+)
