@@ -1,0 +1,41 @@
+# The two commands of the README: `make demo` and `make test`. Both make .venv first.
+PYTHON ?= python3
+ROS ?= jazzy
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint soak clean
+
+demo: $(VENV)/.demo
+	$(BIN)/octo_ros demo
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# 30 minutes of the two nodes at 10 Hz: memory growth, missed stops.
+soak: $(VENV)/.demo
+	$(BIN)/python bench/soak.py --minutes 30
+
+clean:
+	rm -rf $(VENV) build install log out
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "octo_ros needs Python 3.10 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.demo: setup.py | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[ros-$(ROS),replay]'
+	@touch $@
+
+# PyTorch by pip: a machine's own find-links or CPU wheel index is then used, if it has one.
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[ros-$(ROS),replay,export,test]'
+	@touch $@
