@@ -1,0 +1,1 @@
+"""Stand-ins for hardware: what a robot would do with the commands it is given."""
