@@ -65,7 +65,8 @@ class RateWindow:
             self._stamps.popleft()
         if len(self._stamps) < 2 or now_ns <= self._stamps[0]:
             return 0.0
+        gaps = len(self._stamps) - 1
         # Silence longer than one usual gap counts, so that a stream that ended does not keep its rate.
-        usual_ns = (self._stamps[-1] - self._stamps[0]) / (len(self._stamps) - 1)
-        end_ns = max(self._stamps[-1], now_ns - usual_ns)
-        return (len(self._stamps) - 1) * NANOSECONDS / (end_ns - self._stamps[0]) if end_ns > self._stamps[0] else 0.0
+        usual_ns = (self._stamps[-1] - self._stamps[0]) / gaps
+        span_ns = max(self._stamps[-1], now_ns - usual_ns) - self._stamps[0]
+        return gaps * NANOSECONDS / span_ns if span_ns > 0 else 0.0

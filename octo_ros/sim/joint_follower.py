@@ -1,4 +1,4 @@
-"""Joints that follow commanded positions as a position-controlled arm does: late, and never faster than they can."""
+"""Joints that follow commanded positions as a position-controlled arm does: late, and at a limited speed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ class JointFollower:
         ParameterError: lengths that differ, or values that are not finite and positive.
     """
 
-    def __init__(self, positions: np.ndarray, velocity_limits: np.ndarray, time_constant_s: float = 0.02) -> None:
+    def __init__(
+        self, positions: np.ndarray, velocity_limits: np.ndarray, time_constant_s: float = 0.02
+    ) -> None:
         self.positions = np.array(positions, dtype=np.float64)
         self._limits = np.array(velocity_limits, dtype=np.float64)
         if self.positions.ndim != 1 or self.positions.shape != self._limits.shape:
@@ -34,17 +36,21 @@ class JointFollower:
                 f"got shapes {self.positions.shape} and {self._limits.shape}"
             )
         if not np.isfinite(self.positions).all():
-            raise ParameterError(f"joint follower: initial positions: expected finite values, got {self.positions}")
+            raise ParameterError(f"joint follower: positions: expected finite values, got {self.positions}")
         if not (np.isfinite(self._limits).all() and (self._limits > 0.0).all()):
-            raise ParameterError(f"joint follower: velocity limits: expected positive values, got {self._limits}")
+            raise ParameterError(
+                f"joint follower: velocity limits: expected positive values, got {self._limits}"
+            )
         if not (math.isfinite(time_constant_s) and time_constant_s >= 0.0):
-            raise ParameterError(f"joint follower: time_constant_s: expected 0 or more, got {time_constant_s}")
+            raise ParameterError(
+                f"joint follower: time_constant_s: expected 0 or more, got {time_constant_s}"
+            )
         self._time_constant_s = time_constant_s
         self._target = self.positions.copy()
         self.velocities = np.zeros_like(self.positions)
 
     def follow(self, target: np.ndarray) -> bool:
-        """Takes a new target, (n,) [rad or m]; returns False, and keeps the old one, if it is not n finite values."""
+        """Takes a new target, (n,) [rad or m]; returns False and keeps the old one if it is malformed."""
         target = np.asarray(target, dtype=np.float64)
         if target.shape != self.positions.shape or not np.isfinite(target).all():
             return False
