@@ -14,7 +14,9 @@ ROS_MESSAGES = (
 
 def share(folder: str) -> list[tuple[str, list[str]]]:
     """The data files below a folder, each under share/octo_ros/ at its own place."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    files = sorted(
+        path for path in Path(folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    )
     return [(f"share/{NAME}/{path.parent}", [str(path)]) for path in files]
 
 
@@ -45,8 +47,22 @@ setup(
         "ros-jazzy": [f"ros-jazzy-{name}" for name in ROS_MESSAGES],
         "ros-kilted": [f"ros-kilted-{name}" for name in ROS_MESSAGES],
         "replay": ["rosbags>=0.10", "matplotlib>=3.6", "rich>=12"],
-        "export": ["torch==2.13.0", "onnx>=1.16", "onnxscript>=0.2", "msgpack>=1.0", "sentencepiece>=0.2", "rich>=12"],
-        "test": ["pytest>=7.4", "hypothesis>=6.80", "onnx>=1.16", "onnxscript>=0.2", "msgpack>=1.0", "ruff>=0.6"],
+        "export": [
+            "torch==2.13.0",
+            "onnx>=1.16",
+            "onnxscript>=0.2",
+            "msgpack>=1.0",
+            "sentencepiece>=0.2",
+            "rich>=12",
+        ],
+        "test": [
+            "pytest>=7.4",
+            "hypothesis>=6.80",
+            "onnx>=1.16",
+            "onnxscript>=0.2",
+            "msgpack>=1.0",
+            "ruff>=0.6",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -23,7 +23,9 @@ def share_path(name: str) -> Path:
         for root in (parent, parent / "share" / "octo_ros"):
             if (root / "package.xml").is_file() and (root / name).exists():
                 return root / name
-    raise ParameterError(f"{name}: not among the files installed with octo_ros beside {Path(__file__).parent}")
+    raise ParameterError(
+        f"{name}: not among the files installed with octo_ros beside {Path(__file__).parent}"
+    )
 
 
 def robot_urdf(robot: str) -> Path:
@@ -36,5 +38,7 @@ def robot_urdf(robot: str) -> Path:
         return share_path(f"urdf/{robot}.urdf")
     path = Path(robot).expanduser()
     if not path.is_file():
-        raise ParameterError(f"robot: expected one of {', '.join(ROBOTS)} or the path of a URDF file, got {robot!r}")
+        raise ParameterError(
+            f"robot: expected one of {', '.join(ROBOTS)} or the path of a URDF file, got {robot!r}"
+        )
     return path

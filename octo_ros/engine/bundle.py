@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from octo_ros.errors import BundleError
 
@@ -154,7 +155,9 @@ def read_bundle(directory: str | Path) -> Manifest:
     directory = Path(directory)
     path = directory / MANIFEST
     if not path.is_file():
-        raise BundleError(f"{directory}: not an octo_ros bundle: no {MANIFEST}; write one with `octo_ros export`")
+        raise BundleError(
+            f"{directory}: not an octo_ros bundle: no {MANIFEST}; write one with `octo_ros export`"
+        )
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -186,8 +189,8 @@ def _manifest(body: Any, path: Path) -> Manifest:
         raise BundleError(f"{path}: format: expected {FORMAT!r}, got {_of(body, 'format')!r}")
     if body.get("format_version") != FORMAT_VERSION:
         raise BundleError(
-            f"{path}: format_version: this octo_ros reads {FORMAT_VERSION}, got {body.get('format_version')!r}; "
-            "export the checkpoint again"
+            f"{path}: format_version: this octo_ros reads {FORMAT_VERSION}, "
+            f"got {body.get('format_version')!r}; export the checkpoint again"
         )
     fields = {field.name for field in dataclasses.fields(Manifest)}
     given = set(body) - {"format", "format_version"}

@@ -44,7 +44,8 @@ class Refusal:
     unit: str
 
     def __str__(self) -> str:
-        return f"{self.limit}: {self.value:.4g} {self.unit}, bound {self.bound:.4g} {self.unit}".replace(" ,", ",").rstrip()
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.limit}: {self.value:.4g}{unit}, bound {self.bound:.4g}{unit}"
 
 
 @dataclass(frozen=True)

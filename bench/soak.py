@@ -1,0 +1,119 @@
+"""Runs the real nodes for a long time at 10 Hz and looks for what only time shows.
+
+Every 20 seconds the camera falls silent for a second: the filter must say STOPPED within its
+timeout and one period, must stay so when the camera comes back, and go on only after a reset.
+Prints memory of each process at the start and the end, the actions, and the stops.
+
+    .venv/bin/python bench/soak.py --minutes 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from octo_ros.bags.player import messages
+from rich.console import Console
+
+from octo_ros.nodes.demo import FRAMES, Cell, started_nodes
+from octo_ros.resources import share_path
+
+RATE_HZ = 10.0
+CYCLE_S = 20.0
+SILENCE_S = 1.0
+STOP_BOUND_S = 0.3 + 0.1  # action timeout and one 10 Hz period, from the last action
+
+
+class Watcher:
+    """Remembers when the filter last commanded motion and when it stopped."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.states: list[tuple[float, str]] = []  # (monotonic time, state), on change
+        cell.create_subscription(DiagnosticStatus, "octo/safety_decision", self._on_decision, 50)
+
+    def state(self) -> str:
+        """The newest state the filter reported."""
+        return self.states[-1][1] if self.states else ""
+
+    def _on_decision(self, message: DiagnosticStatus) -> None:
+        state = next((value.value for value in message.values if value.key == "state"), "")
+        if state != self.state():
+            self.states.append((time.monotonic(), state))
+
+
+def spin(cell: Cell, seconds: float) -> None:
+    """Serves the cell's subscriptions for a while."""
+    due = time.monotonic() + seconds
+    while (left := due - time.monotonic()) > 0:
+        rclpy.spin_once(cell, timeout_sec=left)
+
+
+def show_for(cell: Cell, frames, seconds: float) -> None:
+    """Publishes frames at `RATE_HZ` for a while."""
+    begun = time.monotonic()
+    for tick in range(int(seconds * RATE_HZ)):
+        spin(cell, begun + tick / RATE_HZ - time.monotonic())
+        cell.show(next(frames))
+
+
+def main() -> int:
+    """Runs the soak; returns 1 where memory grew beyond 5 % or a stop was missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    options = parser.parse_args()
+    console = Console()
+    frames = itertools.cycle([message for _, _, message in messages(share_path("demo/bag"), (FRAMES,))])
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+    rclpy.init()
+    cell, delays, restarts = Cell(), [], 0
+    with tempfile.TemporaryDirectory() as logs:
+        with started_nodes(cell, "fr3", share_path("demo/bundle"), Path(logs)) as nodes:
+            watcher = Watcher(cell)
+            first: dict[str, int] = {}
+            end = time.monotonic() + options.minutes * 60
+            while time.monotonic() < end:
+                nodes["safety_filter_node"].trigger(cell, "reset")
+                cell.begin("put carrot on plate")
+                show_for(cell, frames, CYCLE_S)
+                if not first:
+                    first = {name: node.resident_bytes() for name, node in nodes.items()}
+                last_action = cell.episodes[-1].last_action
+                spin(cell, SILENCE_S)
+                stopped = [
+                    when for when, state in watcher.states if state == "stopped" and when > last_action
+                ]
+                delays.append(stopped[0] - last_action if stopped else float("inf"))
+                show_for(cell, frames, SILENCE_S)
+                restarts += watcher.state() != "stopped"
+                console.print(
+                    f"{len(delays) * (CYCLE_S + 2 * SILENCE_S) / 60:5.1f} min  "
+                    f"actions {cell.episodes[-1].actions:3d}  stop after {delays[-1] * 1000:.0f} ms  "
+                    + "  ".join(
+                        f"{name} {node.resident_bytes() / 2**20:.1f} MiB" for name, node in nodes.items()
+                    )
+                )
+            last = {name: node.resident_bytes() for name, node in nodes.items()}
+    cell.destroy_node()
+    rclpy.shutdown()
+    growth = {name: last[name] / first[name] - 1 for name in first}
+    missed = int(np.sum(np.array(delays) > STOP_BOUND_S))
+    console.print(
+        f"actions {sum(e.actions for e in cell.episodes)}, stops {len(delays)}, "
+        f"slowest {max(delays) * 1000:.0f} ms"
+    )
+    console.print("memory growth " + ", ".join(f"{name} {value:+.1%}" for name, value in growth.items()))
+    console.print(f"missed stops {missed}, restarts without a reset {restarts}")
+    return int(missed > 0 or restarts > 0 or max(growth.values()) > 0.05)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""Starts this package's nodes as processes of their own and takes them through their lifecycle."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from octo_ros.errors import OctoRosError
+
+
+class NodeProcessError(OctoRosError):
+    """A node process that did not start, did not answer, or refused a transition."""
+
+
+class NodeProcess:
+    """One node of `octo_ros.nodes` in a process of its own, its output in a log file."""
+
+    def __init__(
+        self, name: str, log: Path, parameters: Mapping[str, object], parameter_file: Path | None = None
+    ):
+        self.name = name
+        self.log = log
+        command = [sys.executable, "-m", f"octo_ros.nodes.{name}", "--ros-args"]
+        if parameter_file is not None:
+            command += ["--params-file", str(parameter_file)]
+        for key, value in parameters.items():
+            command += ["-p", f"{key}:={value}"]
+        with log.open("w", encoding="utf-8") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+    def activate(self, operator: Node) -> None:
+        """Configures and activates a lifecycle node.
+
+        Raises:
+            NodeProcessError: it exited, did not answer, or refused; with the end of its log.
+        """
+        for transition, label, seconds in (
+            (Transition.TRANSITION_CONFIGURE, "configure", 60.0),
+            (Transition.TRANSITION_ACTIVATE, "activate", 10.0),
+        ):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            response = self._call(operator, ChangeState, f"{self.name}/change_state", request, seconds)
+            if not response.success:
+                raise self._error(f"{self.name} refused to {label}")
+
+    def trigger(self, operator: Node, service: str) -> str:
+        """Calls a std_srvs/Trigger service of the node and returns its message.
+
+        Raises:
+            NodeProcessError: no answer, or the node answered no.
+        """
+        response = self._call(operator, Trigger, f"{self.name}/{service}", Trigger.Request(), 5.0)
+        if not response.success:
+            raise NodeProcessError(f"{self.name}/{service}: {response.message}")
+        return response.message
+
+    def stop(self) -> int:
+        """Asks the process to end (SIGINT), waits, kills it after 10 s; returns its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def resident_bytes(self) -> int:
+        """Resident memory of the process [byte], from /proc."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    def _call(self, operator: Node, kind: type, service: str, request: object, seconds: float):
+        client = operator.create_client(kind, service)
+        try:
+            self._wait_for(client, service, seconds=20.0)
+            future = client.call_async(request)
+            rclpy.spin_until_future_complete(operator, future, timeout_sec=seconds)
+            if not future.done():
+                raise self._error(f"{service}: no answer in {seconds:g} s")
+            return future.result()
+        finally:
+            operator.destroy_client(client)
+
+    def _wait_for(self, client, service: str, seconds: float) -> None:
+        for _ in range(int(seconds / 0.2)):
+            if client.wait_for_service(timeout_sec=0.2):
+                return
+            if self._process.poll() is not None:
+                raise self._error(f"{self.name} exited with status {self._process.returncode}")
+        raise self._error(f"{service}: not offered within {seconds:g} s")
+
+    def _error(self, what: str, lines: int = 12) -> NodeProcessError:
+        log = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return NodeProcessError("\n".join([f"{what}; the end of {self.log}:", *log[-lines:]]))
