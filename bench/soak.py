@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
+import math
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from octo_ros.bags.player import messages
 from rich.console import Console
 
-from octo_ros.nodes.demo import FRAMES, Cell, started_nodes
+from octo_ros.nodes.demo import FRAMES, Cell, isolate_dds, started_nodes
+from octo_ros.nodes.processes import NodeProcess
 from octo_ros.resources import share_path
 
 RATE_HZ = 10.0
@@ -64,55 +65,80 @@ def show_for(cell: Cell, frames, seconds: float) -> None:
         cell.show(next(frames))
 
 
+@dataclass
+class Soak:
+    """What a run showed.
+
+    Attributes:
+        first: resident memory of each process after the first cycle [byte].
+        last: the same at the end [byte].
+        delays: from the last action to the stop, one per silence [s]; infinite where none came.
+        restarts: how often the filter moved again without a reset.
+    """
+
+    first: dict[str, int] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    delays: list[float] = field(default_factory=list)
+    restarts: int = 0
+
+    def growth(self) -> dict[str, float]:
+        """Share by which each process grew."""
+        return {name: self.last[name] / self.first[name] - 1 for name in self.first}
+
+    def missed(self) -> int:
+        """Stops that came later than the bound, or never."""
+        return sum(delay > STOP_BOUND_S for delay in self.delays)
+
+
+def soak(cell: Cell, nodes: dict[str, NodeProcess], minutes: float, console: Console) -> Soak:
+    """Runs cycles of frames, silence, and frames without a reset, for a number of minutes."""
+    frames = itertools.cycle([message for _, _, message in messages(share_path("demo/bag"), (FRAMES,))])
+    watcher, result = Watcher(cell), Soak()
+    end = time.monotonic() + minutes * 60
+    while time.monotonic() < end:
+        nodes["safety_filter_node"].trigger(cell, "reset")
+        cell.begin("put carrot on plate")
+        show_for(cell, frames, CYCLE_S)
+        last_action = cell.episodes[-1].last_action
+        spin(cell, SILENCE_S)
+        stops = [when for when, state in watcher.states if state == "stopped" and when > last_action]
+        result.delays.append(stops[0] - last_action if stops else math.inf)
+        show_for(cell, frames, SILENCE_S)
+        result.restarts += watcher.state() != "stopped"
+        result.last = {name: node.resident_bytes() for name, node in nodes.items()}
+        result.first = result.first or result.last
+        console.print(
+            f"{len(result.delays) * (CYCLE_S + 2 * SILENCE_S) / 60:5.1f} min  "
+            f"actions {cell.episodes[-1].actions:3d}  stop after {result.delays[-1] * 1000:.0f} ms  "
+            + "  ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in result.last.items())
+        )
+    return result
+
+
 def main() -> int:
     """Runs the soak; returns 1 where memory grew beyond 5 % or a stop was missed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30.0)
     options = parser.parse_args()
     console = Console()
-    frames = itertools.cycle([message for _, _, message in messages(share_path("demo/bag"), (FRAMES,))])
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+    isolate_dds()
     rclpy.init()
-    cell, delays, restarts = Cell(), [], 0
-    with tempfile.TemporaryDirectory() as logs:
-        with started_nodes(cell, "fr3", share_path("demo/bundle"), Path(logs)) as nodes:
-            watcher = Watcher(cell)
-            first: dict[str, int] = {}
-            end = time.monotonic() + options.minutes * 60
-            while time.monotonic() < end:
-                nodes["safety_filter_node"].trigger(cell, "reset")
-                cell.begin("put carrot on plate")
-                show_for(cell, frames, CYCLE_S)
-                if not first:
-                    first = {name: node.resident_bytes() for name, node in nodes.items()}
-                last_action = cell.episodes[-1].last_action
-                spin(cell, SILENCE_S)
-                stopped = [
-                    when for when, state in watcher.states if state == "stopped" and when > last_action
-                ]
-                delays.append(stopped[0] - last_action if stopped else float("inf"))
-                show_for(cell, frames, SILENCE_S)
-                restarts += watcher.state() != "stopped"
-                console.print(
-                    f"{len(delays) * (CYCLE_S + 2 * SILENCE_S) / 60:5.1f} min  "
-                    f"actions {cell.episodes[-1].actions:3d}  stop after {delays[-1] * 1000:.0f} ms  "
-                    + "  ".join(
-                        f"{name} {node.resident_bytes() / 2**20:.1f} MiB" for name, node in nodes.items()
-                    )
-                )
-            last = {name: node.resident_bytes() for name, node in nodes.items()}
+    cell = Cell()
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        started_nodes(cell, "fr3", share_path("demo/bundle"), Path(logs)) as nodes,
+    ):
+        result = soak(cell, nodes, options.minutes, console)
     cell.destroy_node()
     rclpy.shutdown()
-    growth = {name: last[name] / first[name] - 1 for name in first}
-    missed = int(np.sum(np.array(delays) > STOP_BOUND_S))
+    actions = sum(episode.actions for episode in cell.episodes)
+    slowest = max(result.delays) * 1000
+    console.print(f"actions {actions}, stops {len(result.delays)}, slowest {slowest:.0f} ms")
     console.print(
-        f"actions {sum(e.actions for e in cell.episodes)}, stops {len(delays)}, "
-        f"slowest {max(delays) * 1000:.0f} ms"
+        "memory growth " + ", ".join(f"{name} {value:+.1%}" for name, value in result.growth().items())
     )
-    console.print("memory growth " + ", ".join(f"{name} {value:+.1%}" for name, value in growth.items()))
-    console.print(f"missed stops {missed}, restarts without a reset {restarts}")
-    return int(missed > 0 or restarts > 0 or max(growth.values()) > 0.05)
+    console.print(f"missed stops {result.missed()}, restarts without a reset {result.restarts}")
+    return int(result.missed() > 0 or result.restarts > 0 or max(result.growth().values()) > 0.05)
 
 
 if __name__ == "__main__":

@@ -108,6 +108,12 @@ class Cell(Node):
             )
 
 
+def isolate_dds() -> None:
+    """Keeps DDS on this machine and, unless a domain is set, in a domain of this process's own."""
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+
+
 def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     """Plays the shipped sample to the real nodes, prints a live table and a summary, writes the report.
 
@@ -130,8 +136,7 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     logs = out / "logs"
     logs.mkdir(parents=True)
 
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+    isolate_dds()
     rclpy.init()
     cell = Cell()
     try:
