@@ -1,0 +1,115 @@
+"""One thread that owns the policy: it runs one job at a time and never queues a second one.
+
+The thread that asks for work never waits. Orders (a new task, a reset) are few and must not
+be lost: they run before the next job, and a newer order of the same name replaces an older.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job or an order ended.
+
+    Attributes:
+        name: the job's or order's name.
+        tag: what the caller gave with it.
+        value: what the call returned, None where it raised.
+        error: what the call raised, None where it returned.
+        seconds: how long the call took [s].
+    """
+
+    name: str
+    tag: Any
+    value: Any
+    error: Exception | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Work:
+    name: str
+    tag: Any
+    call: Callable[[], Any]
+
+
+class InferenceWorker:
+    """A thread for one job at a time.
+
+    Args:
+        report: called from the worker's thread with each `Outcome`; must not block.
+    """
+
+    def __init__(self, report: Callable[[Outcome], None]) -> None:
+        self._report = report
+        self._orders: dict[str, _Work] = {}
+        self._job: _Work | None = None
+        self._running = False
+        self._closed = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="octo inference", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job or an order runs or waits; a job offered now would be refused."""
+        with self._changed:
+            return self._running or self._job is not None or bool(self._orders)
+
+    def order(self, name: str, call: Callable[[], Any], tag: Any = None) -> None:
+        """Runs `call` before the next job, in place of a waiting order of the same name."""
+        with self._changed:
+            self._orders.pop(name, None)
+            self._orders[name] = _Work(name, tag, call)
+            self._changed.notify()
+
+    def submit(self, name: str, call: Callable[[], Any], tag: Any = None) -> bool:
+        """Runs `call` now; returns False, and does nothing, if the worker is busy or closed."""
+        with self._changed:
+            if self._closed or self._running or self._job is not None or self._orders:
+                return False
+            self._job = _Work(name, tag, call)
+            self._changed.notify()
+            return True
+
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Ends the thread after the call that runs; False if that takes longer than `timeout_s` [s]."""
+        with self._changed:
+            self._closed = True
+            self._orders.clear()
+            self._job = None
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            started = time.perf_counter()
+            value, error = None, None
+            try:
+                value = work.call()
+            except Exception as raised:  # the owner decides; a thread that died would be silent
+                error = raised
+            seconds = time.perf_counter() - started
+            with self._changed:
+                self._running = False
+                closed = self._closed
+            if not closed:
+                self._report(Outcome(work.name, work.tag, value, error, seconds))
+
+    def _next(self) -> _Work | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._orders or self._job is not None)
+            if self._closed:
+                return None
+            self._running = True
+            if self._orders:
+                return self._orders.pop(next(iter(self._orders)))
+            work, self._job = self._job, None
+            return work

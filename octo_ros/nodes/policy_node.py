@@ -1,0 +1,301 @@
+"""policy_node: camera frames and an instruction in, normalized 7-value actions out.
+
+Everything of ROS runs on the executor's thread. The policy belongs to the worker's thread:
+converting frames, inference, a new task and a reset all happen there, one after the other, so
+no callback waits for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections import deque
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+import octo_ros
+from octo_ros.errors import OctoRosError, ParameterError
+from octo_ros.image_messages import to_rgb
+from octo_ros.nodes import spin
+from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
+from octo_ros.nodes.lifecycle import ManagedNode, quiet
+from octo_ros.nodes.messages import (
+    NORMALIZED_AXES,
+    action_message,
+    chunk_message,
+    status_message,
+    time_message,
+    time_ns,
+)
+from octo_ros.nodes.policy_monitor import PolicyMonitor
+from octo_ros.nodes.policy_parameters import PARAMETERS, act_options
+from octo_ros.policy.frames import FrameRefusal, FrameSync
+from octo_ros.types import NANOSECONDS, Action, Observation, Task
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class PolicyNode(ManagedNode):
+    """The managed node that runs a bundle's policy at a fixed rate."""
+
+    def __init__(self) -> None:
+        super().__init__("policy_node", PARAMETERS)
+        self._worker: InferenceWorker | None = None
+        self._policy = None
+        self._jumps = None
+
+    # Lifecycle.
+
+    def configure(self) -> None:
+        values = self._values = self.values()
+        if not values["bundle"]:
+            raise ParameterError("bundle: expected the folder of an exported bundle, got an empty text")
+        self._policy = octo_ros.load_policy(
+            values["bundle"], values["backend"], act_options(values), threads=values["threads"] or None
+        )
+        self._manifest = self._policy.manifest
+        cameras = self._cameras(values["cameras"])
+        self._frames = FrameSync(
+            cameras,
+            round(values["pairing_tolerance_s"] * NANOSECONDS),
+            round(values["max_frame_age_s"] * NANOSECONDS),
+        )
+        self._period_ns = round(NANOSECONDS / values["rate_hz"])
+        self._monitor = PolicyMonitor()
+        self._running = False
+        self._generation = 0  # results of an older one are not published
+        self._instruction = values["instruction"].strip()
+        self._goal: Image | None = None
+        self._task_error = ""
+        if self._instruction:
+            self._policy.set_task(Task(self._instruction))
+        self._has_task = bool(self._instruction)
+        self._outcomes: deque[Outcome] = deque()
+        self._connect(values, cameras)
+        self._tell(self._policy.warm_up(), cameras)
+
+    def activate(self) -> None:
+        self._frames.clear()
+        self._monitor.clear()
+        self._restart_history()
+        self._running = True
+
+    def deactivate(self) -> None:
+        self._running = False
+        self._generation += 1
+
+    def release(self) -> None:
+        if self._jumps is not None:
+            self._jumps.unregister()
+        if self._worker is not None:
+            self._worker.close()
+        self._jumps = self._worker = self._policy = None
+
+    def _connect(self, values: dict, cameras: tuple[str, ...]) -> None:
+        kind, suffix = (Image, "") if values["image_transport"] == "raw" else (CompressedImage, "/compressed")
+        for camera in cameras:
+            topic = f"camera/{camera}/image_raw{suffix}"
+            self.subscribe(kind, topic, partial(self._on_frame, camera), qos_profile_sensor_data)
+        # A latched instruction reaches only a latched subscription, and any other only a volatile one.
+        self.subscribe(String, "octo/instruction", self._on_instruction, 1)
+        self.subscribe(String, "octo/instruction", self._on_instruction, LATCHED, event_callbacks=quiet())
+        if self._goal_camera() is not None:
+            self.subscribe(Image, "octo/goal_image", self._on_goal, qos_profile_sensor_data)
+        self._actions = self.publisher(JointState, "octo/action", 1)
+        self._chunks = self.publisher(JointTrajectory, "octo/action_chunk", 1)
+        self._diagnostics = self.reporter(DiagnosticArray, "/diagnostics", 10)
+        self.serve("start", self._start)
+        self.serve("stop", self._stop)
+        self.serve("reset_history", self._reset_history)
+        self._wake = self.waker(self._collect)
+        self._worker = InferenceWorker(self._finished)
+        self.timer(self._period_ns / NANOSECONDS, self._tick)
+        self.timer(1.0, self._diagnose, steady=True)
+        back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
+
+    def _cameras(self, names: list[str]) -> tuple[str, ...]:
+        known = tuple(self._manifest.cameras)
+        chosen = tuple(name for name in names if name) or known
+        for name in chosen:
+            if name not in known:
+                raise ParameterError(f"cameras: {name!r} is not in the bundle; it has {', '.join(known)}")
+        return chosen
+
+    def _goal_camera(self) -> str | None:
+        takers = [name for name, camera in self._manifest.cameras.items() if camera.takes_goal]
+        return "primary" if "primary" in takers else next(iter(takers), None)
+
+    def _tell(self, seconds: float, cameras: tuple[str, ...]) -> None:
+        """Logs what a person must know before activating."""
+        log, name = self.get_logger(), self._manifest.checkpoint["name"]
+        masked = ", ".join(name for name in self._manifest.cameras if name not in cameras) or "none"
+        log.info(f"{name} on {self._policy.backend_name}: cameras {', '.join(cameras)}, masked: {masked}")
+        log.info(f"one inference takes {seconds * 1e3:.0f} ms, a period {self._period_ns / 1e6:.0f} ms")
+        if self._manifest.notice:
+            log.warning(self._manifest.notice)
+        if self._manifest.proprio_size is not None:
+            log.warning("the network takes proprioception, which this node does not supply: it is masked")
+        if seconds * NANOSECONDS > self._period_ns:
+            log.warning("inference takes longer than a period: actions will be dropped; lower rate_hz")
+
+    # Inputs.
+
+    def _on_frame(self, camera: str, message: Image | CompressedImage) -> None:
+        self._frames.push(camera, time_ns(message.header.stamp), message)
+
+    def _on_instruction(self, message: String) -> None:
+        instruction = message.data.strip()
+        if instruction != self._instruction:
+            self._instruction = instruction
+            self._order_task()
+
+    def _on_goal(self, message: Image) -> None:
+        self._goal = message
+        self._order_task()
+
+    def _on_jump(self, _: TimeJump) -> None:
+        self.get_logger().warning("the clock jumped back: frames and history are dropped")
+        self._frames.clear()
+        self._restart_history()
+
+    def _order_task(self) -> None:
+        """Gives the worker the present instruction and goal; with neither, nothing is published."""
+        if not self._instruction and self._goal is None:
+            self._has_task = False
+            self._generation += 1
+            self.get_logger().info("the instruction was withdrawn: no actions until there is one")
+            return
+        self._worker.order("task", partial(self._set_task, self._instruction, self._goal))
+
+    def _set_task(self, instruction: str, goal: Image | None) -> None:
+        goals = {} if goal is None else {self._goal_camera(): to_rgb(goal)}
+        self._policy.set_task(Task(instruction or None, goals))
+
+    # The policy, at its rate.
+
+    def _tick(self) -> None:
+        if not (self.active and self._running):
+            return
+        self._collect()
+        if not self._has_task:
+            return
+        if self._worker.busy:
+            self._monitor.count("dropped")
+            return
+        now_ns = self.now_ns()
+        frames = self._frames.take(now_ns)
+        if isinstance(frames, FrameRefusal):
+            self._monitor.count(frames.reason, str(frames))
+            return
+        self._worker.submit("act", partial(self._act, frames), (self._generation, now_ns))
+
+    def _act(self, frames: Observation) -> Action:
+        images = {camera: to_rgb(message) for camera, message in frames.images.items()}
+        return self._policy.act(dataclasses.replace(frames, images=images))
+
+    def _finished(self, outcome: Outcome) -> None:
+        """Hands an outcome from the worker's thread to the executor's."""
+        self._outcomes.append(outcome)
+        self._wake()
+
+    def _collect(self) -> None:
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            if outcome.error is not None and not isinstance(outcome.error, OctoRosError):
+                self.fail(outcome.error)
+                return
+            if outcome.name == "task":
+                self._take_up_task(outcome)
+            elif outcome.name == "act":
+                self._take_up_action(outcome)
+
+    def _take_up_task(self, outcome: Outcome) -> None:
+        self._task_error = "" if outcome.error is None else str(outcome.error)
+        self._has_task = outcome.error is None and bool(self._instruction or self._goal)
+        if outcome.error is not None:
+            self.get_logger().error(
+                f"instruction refused, no actions until there is another: {outcome.error}"
+            )
+        else:
+            self.get_logger().info(f"task: {self._instruction or '(goal image)'}")
+
+    def _take_up_action(self, outcome: Outcome) -> None:
+        generation, tick_ns = outcome.tag
+        now_ns = self.now_ns()
+        self._monitor.inferred(outcome.seconds)
+        if outcome.error is not None:
+            self._monitor.count("failed", str(outcome.error))
+            self.get_logger().error(f"no action: {outcome.error}", throttle_duration_sec=5.0)
+        elif generation != self._generation:
+            self._monitor.count("cancelled")
+        elif now_ns - tick_ns > self._period_ns:
+            self._monitor.count("late")
+        else:
+            self._publish(outcome.value)
+            self._monitor.published(outcome.value.stamp_ns, self.now_ns())
+
+    def _publish(self, action: Action) -> None:
+        frame, rate_hz = self._values["base_frame"], self._values["data_rate_hz"]
+        self._actions.publish(action_message(action, frame, self._values["publish_physical"]))
+        self._chunks.publish(chunk_message(action.stamp_ns, action.chunk, NORMALIZED_AXES, frame, rate_hz))
+
+    # Services and diagnostics.
+
+    def _start(self) -> tuple[bool, str]:
+        if not self.active:
+            return False, "the node is not active"
+        self._running = True
+        return True, "started"
+
+    def _stop(self) -> tuple[bool, str]:
+        self._running = False
+        self._generation += 1
+        return True, "stopped: no actions until ~/start"
+
+    def _reset_history(self) -> tuple[bool, str]:
+        self._restart_history()
+        return True, "the next frames start a new history"
+
+    def _restart_history(self) -> None:
+        self._generation += 1
+        self._worker.order("reset", self._policy.reset)
+
+    def _waiting(self) -> str:
+        if not self.active:
+            return "inactive"
+        if not self._running:
+            return "stopped by ~/stop"
+        return "" if self._has_task else self._task_error or "no instruction and no goal image"
+
+    def _diagnose(self) -> None:
+        now_ns = self.now_ns()
+        level, message, values = self._monitor.report(now_ns, self._waiting())
+        notice = self._manifest.notice
+        if notice:
+            level, message = max(level, DiagnosticStatus.WARN), f"{message}; {notice}"
+        values |= {
+            "backend": self._policy.backend_name,
+            "notice": notice or "none",
+            "instruction": self._instruction,
+        }
+        status = status_message("octo policy", str(self._manifest.checkpoint["name"]), level, message, values)
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = time_message(now_ns)
+        self._diagnostics.publish(array)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until a signal; returns the exit status."""
+    return spin.run(PolicyNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
