@@ -81,6 +81,9 @@ class Decision:
         tool_twist: (6,) linear [m/s] then angular [rad/s], in the workspace frame; zero in a hold.
         gripper: commanded opening in [0, 1].
         refusals: every limit that was met, empty when status is OK.
+        is_command: whether it may be sent to a controller. False before the first accepted
+            action since a reset: there is nothing to hold yet. The joints are then the
+            measured ones, or empty arrays where no joint state was ever seen.
     """
 
     stamp_ns: int
@@ -94,3 +97,4 @@ class Decision:
     tool_twist: np.ndarray
     gripper: float
     refusals: tuple[Refusal, ...] = ()
+    is_command: bool = True

@@ -1,0 +1,85 @@
+"""Joint displacement that takes the tool to a pose, by damped least squares within joint intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from octo_ros.safety.compose import Pose, pose_error
+from octo_ros.safety.robot import Robot
+
+ITERATIONS = 8
+CONVERGED = 1e-8  # [m, rad]
+METRES_PER_RADIAN = 0.3  # weight of rotation against translation, about the size of a wrist
+DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
+DAMPING = 0.1  # at a singular value of zero [m/rad]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What the solver found.
+
+    Attributes:
+        delta: (n,) joint displacement, inside the intervals [rad or m].
+        clamped: index of each joint that stopped at the end of its interval, and where the
+            unbounded solution would have taken it (displacement).
+    """
+
+    delta: np.ndarray
+    clamped: dict[int, float]
+
+
+def solve(
+    robot: Robot, start: np.ndarray, target: Pose, low: np.ndarray, high: np.ndarray, reach: np.ndarray
+) -> Solution:
+    """Newton steps from `start` (n,) towards `target`.
+
+    `low` and `high` (n,), (n,) bound each joint's displacement; a joint that meets its bound
+    stays there and the others are solved again. The steps end when the pose is met, or when a
+    joint has moved further than `reach` (n,), since the motion will be shortened then and only
+    its direction counts.
+    """
+    delta, clamped = np.zeros_like(start), {}
+    for _ in range(ITERATIONS):
+        error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
+        if np.max(np.abs(error)) < CONVERGED:
+            break
+        step, stopped = bounded_step(robot.jacobian(start + delta), error, low - delta, high - delta)
+        clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
+        delta = np.clip(delta + step, low, high)
+        if np.any(np.abs(delta) > reach):
+            break
+    return Solution(delta, clamped)
+
+
+def bounded_step(
+    jacobian: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, dict[int, float]]:
+    """(n,) damped least-squares step for `error` (6,) with each joint between `low` and `high` (n,).
+
+    Joints are fixed at their bound one by one, the furthest beyond first, and the rest solved
+    again. Also returns the fixed joints and where the solution would have taken them.
+    """
+    step, stopped = np.zeros(len(low)), {}
+    free = np.ones(len(low), dtype=bool)
+    while free.any():
+        rest = error - jacobian[:, ~free] @ step[~free]
+        step[free] = damped_step(jacobian[:, free], rest)
+        excess = np.where(free, np.maximum(step - high, low - step), 0.0)
+        worst = int(np.argmax(excess))
+        if excess[worst] <= 0.0:
+            break
+        stopped[worst] = float(step[worst])
+        step[worst] = np.clip(step[worst], low[worst], high[worst])
+        free[worst] = False
+    return step, stopped
+
+
+def damped_step(jacobian: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """(n,) least-squares step for `error` (6,), smallest of all; only near-singular directions are damped."""
+    weight = np.array([1.0, 1.0, 1.0, METRES_PER_RADIAN, METRES_PER_RADIAN, METRES_PER_RADIAN])
+    left, values, right = np.linalg.svd(jacobian * weight[:, None], full_matrices=False)
+    near = np.clip(1.0 - (values / DAMPED_BELOW) ** 2, 0.0, 1.0)
+    gains = values / np.maximum(values**2 + near * DAMPING**2, 1e-12)
+    return right.T @ (gains * (left.T @ (error * weight)))

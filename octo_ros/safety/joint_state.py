@@ -1,0 +1,72 @@
+"""The newest joint state that can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from octo_ros.safety.decision import Refusal
+from octo_ros.safety.robot import Robot
+from octo_ros.safety.watchdog import StampGate, is_stamp, seconds
+
+FURTHEST = 2.0 * np.pi
+"""How far beyond its limits a measured joint is still believed [rad or m]."""
+
+
+class MeasuredJoints:
+    """Joint positions of one robot, taken from messages that may hold other joints as well.
+
+    Attributes:
+        positions: (n,) in the robot's joint order [rad or m], or None before the first state.
+    """
+
+    def __init__(self, robot: Robot, max_age_s: float, max_lead_s: float) -> None:
+        self._robot = robot
+        self._gate = StampGate("joint state", max_age_s, max_lead_s)
+        self.positions: np.ndarray | None = None
+
+    def observe(
+        self, names: Sequence[str], positions: Sequence[float], stamp_ns: int, now_ns: int
+    ) -> Refusal | None:
+        """Takes a joint state, or says why not."""
+        if not is_stamp(stamp_ns):
+            return Refusal("joint state stamp, usable", 0.0, 1.0, "")
+        refusal = self._gate.refusal(stamp_ns, now_ns)
+        if refusal is not None:
+            return refusal
+        try:
+            names = [str(name) for name in names]
+            values = np.asarray(positions, dtype=float)
+        except (TypeError, ValueError, OverflowError):
+            return Refusal("joint state positions, usable", 0.0, 1.0, "")
+        if values.shape != (len(names),):
+            return Refusal("joint state positions, count", float(values.size), float(len(names)), "")
+        chain = np.empty(len(self._robot.joint_names))
+        for index, name in enumerate(self._robot.joint_names):
+            if names.count(name) != 1:
+                return Refusal(f"joint state entries for {name}", float(names.count(name)), 1.0, "")
+            value, unit = float(values[names.index(name)]), self._robot.units[index]
+            low, high = self._robot.lower[index] - FURTHEST, self._robot.upper[index] + FURTHEST
+            if not np.isfinite(value):
+                return Refusal(f"joint state finite values for {name}", 0.0, 1.0, "")
+            if not low <= value <= high:
+                return Refusal(f"joint state plausible {name}", value, low if value < low else high, unit)
+            chain[index] = value
+        self._gate.accept(stamp_ns)
+        self.positions = chain
+        return None
+
+    def stale(self, now_ns: int) -> Refusal | None:
+        """Why the state cannot be used at `now_ns`, or None."""
+        if self.positions is None or self._gate.last_ns is None:
+            return Refusal("joint states seen", 0.0, 1.0, "")
+        age = seconds(now_ns - self._gate.last_ns)
+        if age > self._gate.max_age_s:
+            return Refusal("joint state age", age, self._gate.max_age_s, "s")
+        return None
+
+    def forget(self) -> None:
+        """Drops the state and every stamp, for a clock that began again."""
+        self._gate.forget()
+        self.positions = None

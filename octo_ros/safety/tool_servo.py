@@ -1,0 +1,113 @@
+"""Moves the joints towards a target pose of the tool, and no further than every limit allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from octo_ros.safety.compose import Pose, pose_error
+from octo_ros.safety.decision import Refusal
+from octo_ros.safety.inverse_kinematics import Solution, solve
+from octo_ros.safety.limits import JointPosition, JointVelocity, Limit, ToolSpeed, WorkspaceBox
+from octo_ros.safety.motion import Motion
+from octo_ros.safety.options import FilterOptions
+from octo_ros.safety.robot import Robot
+
+CLEARANCE = 1e-3
+"""How far inside the inset box a target is kept, so that a path along a wall may bend towards it [m]."""
+
+REACHED = (1e-4, 1e-3)
+"""Distance [m] and angle [rad] within which a target counts as reached."""
+
+ROUNDS = 4
+"""How often a motion is shortened before it is given up."""
+
+
+@dataclass(frozen=True)
+class Advance:
+    """One motion that every limit allows.
+
+    Attributes:
+        joints: (n,) where it ends [rad or m].
+        reached: whether the tool meets the target there.
+        refusals: what kept it from the target, empty where it was reached.
+    """
+
+    joints: np.ndarray
+    reached: bool
+    refusals: tuple[Refusal, ...]
+
+
+class ToolServo:
+    """Composes the limits of one robot.
+
+    Attributes:
+        limits: all of them; each must allow a motion before it is emitted.
+    """
+
+    def __init__(self, robot: Robot, options: FilterOptions) -> None:
+        self.robot = robot
+        self._velocity = JointVelocity(robot, options)
+        self._position = JointPosition(robot, options)
+        workspace = robot.workspace.tightened(options.workspace_min, options.workspace_max)
+        self._box = WorkspaceBox(workspace, options)
+        self.limits: tuple[Limit, ...] = (self._velocity, self._position, ToolSpeed(options), self._box)
+
+    def outside(self, joints: np.ndarray) -> tuple[Refusal, ...]:
+        """Every limit that `joints` (n,) at rest violate."""
+        return tuple(refusal for limit in self.limits for refusal in limit.outside(self.robot, joints))
+
+    def confined(self, target: Pose, position: np.ndarray) -> tuple[Pose, list[Refusal]]:
+        """`target` moved into the box, or no further out than the tool's `position` (3,) already is."""
+        low = np.minimum(self._box.minimum + CLEARANCE, position)
+        high = np.maximum(self._box.maximum - CLEARANCE, position)
+        inside = np.clip(target.position, low, high)
+        if np.array_equal(inside, target.position):
+            return target, []
+        return Pose(inside, target.rotation), [self._box.refusal(target.position, low, high)]
+
+    def advance(self, start: np.ndarray, target: Pose, dt: float) -> Advance:
+        """The motion from `start` (n,) towards `target` in `dt` seconds; none where no part of it is safe."""
+        low, high = self._position.interval(start, dt)
+        solution = solve(self.robot, start, target, low, high, self._velocity.bound * dt)
+        motion = Motion(self.robot, start, solution.delta, dt)
+        refusals: list[Refusal] = []
+        for _ in range(ROUNDS):
+            # Written back to what will be emitted, so that the check sees the rounded numbers.
+            motion = Motion(self.robot, start, (start + motion.delta) - start, dt)
+            fraction, binding = self._allowed(motion)
+            refusals.extend(binding)
+            if fraction == 1.0:
+                break
+            motion = motion.scaled(fraction)
+        else:
+            return Advance(start.copy(), False, tuple(refusals))
+        end = start + motion.delta
+        missing = pose_error(Pose(*self.robot.tool_pose(end)), target)
+        distance, angle = float(np.linalg.norm(missing[:3])), float(np.linalg.norm(missing[3:]))
+        if not refusals and distance <= REACHED[0] and angle <= REACHED[1]:
+            return Advance(end, True, ())
+        refusals.extend(self._stopped_joints(solution, start, dt))
+        if not refusals:
+            refusals.append(_out_of_reach(distance, angle))
+        return Advance(end, False, tuple(refusals))
+
+    def _allowed(self, motion: Motion) -> tuple[float, list[Refusal]]:
+        """The fraction that all limits allow, and every one that binds; nothing of a motion not finite."""
+        if not np.isfinite(motion.delta).all():
+            return 0.0, [Refusal("inverse kinematics finite", 0.0, 1.0, "")]
+        answers = [limit.allow(motion) for limit in self.limits]
+        binding = [refusal for _, refusal in answers if refusal is not None]
+        return min(fraction for fraction, _ in answers), binding
+
+    def _stopped_joints(self, solution: Solution, start: np.ndarray, dt: float) -> list[Refusal]:
+        wishes = solution.clamped.items()
+        return [self._position.refusal(joint, start[joint], wish, dt) for joint, wish in wishes]
+
+
+def _out_of_reach(distance: float, angle: float) -> Refusal:
+    """Nothing but the shape of the arm keeps the tool from its target."""
+    if distance > REACHED[0]:
+        return Refusal("tool out of reach by", distance, REACHED[0], "m")
+    return Refusal("tool rotation out of reach by", angle, REACHED[1], "rad")
