@@ -10,16 +10,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+import string
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from octo_ros.engine.fields import Fields
 from octo_ros.errors import BundleError
 
 MANIFEST = "manifest.json"
 FORMAT = "octo_ros bundle"
 FORMAT_VERSION = 1
+
+DTYPES = ("bool", "uint8", "int64", "float32")
+"""Types of the graphs' inputs and outputs, as numpy spells them."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -160,64 +167,133 @@ def read_bundle(directory: str | Path) -> Manifest:
         )
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BundleError(f"{path}: not JSON: {error}") from error
-    manifest = _manifest(body, path)
+    manifest = read_manifest(body, str(path))
     for name, entry in manifest.files.items():
-        _check_file(directory, name, entry)
-    for graph in manifest.graphs.values():
-        if graph.file not in manifest.files:
-            raise BundleError(f"{path}: graph file {graph.file} is not listed under files")
+        _check_file(directory / name, entry)
     return manifest
 
 
-def _check_file(directory: Path, name: str, entry: Mapping[str, Any]) -> None:
-    if Path(name).name != name:
-        raise BundleError(f"{directory / MANIFEST}: files: {name!r} is not a plain file name")
-    path = directory / name
-    if not path.is_file():
-        raise BundleError(f"{path}: missing; the manifest lists it")
-    size = path.stat().st_size
-    if size != entry.get("bytes"):
-        raise BundleError(f"{path}: {size} bytes; the manifest says {entry.get('bytes')}")
-    if sha256(path) != entry.get("sha256"):
-        raise BundleError(f"{path}: SHA-256 differs from the manifest's; the file was altered after export")
+def read_manifest(body: Any, source: str) -> Manifest:
+    """The manifest in a parsed `manifest.json`; files themselves are not looked at.
+
+    Args:
+        body: what `json.loads` gave.
+        source: path of the file, for messages.
+
+    Raises:
+        BundleError: naming the field, what was expected and what came.
+    """
+    fields = Fields(body, source)
+    written = fields.text("format")
+    if written != FORMAT:
+        raise fields.fail("format", repr(FORMAT), written)
+    version = fields.integer("format_version")
+    if version != FORMAT_VERSION:
+        expected = f"{FORMAT_VERSION}, the version this octo_ros reads (export the checkpoint again)"
+        raise fields.fail("format_version", expected, version)
+    manifest = Manifest(
+        notice=fields.text("notice"),
+        checkpoint=fields.mapping("checkpoint"),
+        window=fields.integer("window", 1),
+        horizon=fields.integer("horizon", 1),
+        action_dim=fields.integer("action_dim", 1),
+        proprio_size=fields.or_none("proprio_size", lambda name: fields.integer(name, 1)),
+        cameras=_each(fields.fields("cameras"), _camera),
+        language=fields.or_none("language", lambda name: _finished(fields.fields(name), _language)),
+        head=_finished(fields.fields("head"), _head),
+        statistics=fields.mapping("statistics"),
+        default_dataset=fields.or_none("default_dataset", fields.text),
+        graphs=_each(fields.fields("graphs"), _graph),
+        files=_each(fields.fields("files"), _file),
+        versions=_texts(fields.fields("versions")),
+    )
+    fields.finish()
+    for name in manifest.files:
+        if Path(name).name != name or name == MANIFEST:
+            raise BundleError(f"{source}: files: expected plain names of other files, got {name!r}")
+    for name, graph in manifest.graphs.items():
+        if graph.file not in manifest.files:
+            raise BundleError(f"{source}: graphs.{name}.file: {graph.file!r} is not listed under files")
+    tokenizer = manifest.language.tokenizer_file if manifest.language else None
+    if tokenizer is not None and tokenizer not in manifest.files:
+        raise BundleError(f"{source}: language.tokenizer_file: {tokenizer!r} is not listed under files")
+    return manifest
 
 
-def _manifest(body: Any, path: Path) -> Manifest:
-    if not isinstance(body, dict) or body.get("format") != FORMAT:
-        raise BundleError(f"{path}: format: expected {FORMAT!r}, got {_of(body, 'format')!r}")
-    if body.get("format_version") != FORMAT_VERSION:
-        raise BundleError(
-            f"{path}: format_version: this octo_ros reads {FORMAT_VERSION}, "
-            f"got {body.get('format_version')!r}; export the checkpoint again"
-        )
-    fields = {field.name for field in dataclasses.fields(Manifest)}
-    given = set(body) - {"format", "format_version"}
-    if given != fields:
-        raise BundleError(
-            f"{path}: fields missing: {sorted(fields - given)}, unknown: {sorted(given - fields)}"
-        )
+def _check_file(path: Path, entry: Mapping[str, Any]) -> None:
     try:
-        return Manifest(
-            **{
-                **{name: body[name] for name in fields},
-                "cameras": {name: Camera(**camera) for name, camera in body["cameras"].items()},
-                "language": None if body["language"] is None else Language(**body["language"]),
-                "head": Head(**body["head"]),
-                "graphs": {name: _graph(graph) for name, graph in body["graphs"].items()},
-            }
-        )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise BundleError(f"{path}: a field has the wrong shape: {error}") from error
+        if not path.is_file():
+            raise BundleError(f"{path}: missing; the manifest lists it")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise BundleError(f"{path}: {size} bytes; the manifest says {entry['bytes']}")
+        if sha256(path) != entry["sha256"]:
+            raise BundleError(
+                f"{path}: SHA-256 differs from the manifest's; the file was altered after export"
+            )
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read: {error}") from error
 
 
-def _graph(body: Mapping[str, Any]) -> Graph:
-    def tensors(entries: Mapping[str, Any]) -> dict[str, Tensor]:
-        return {name: Tensor(entry["dtype"], tuple(entry["shape"])) for name, entry in entries.items()}
-
-    return Graph(body["file"], tensors(body["inputs"]), tensors(body["outputs"]))
+def _each(fields: Fields, read: Callable[[Fields], T]) -> dict[str, T]:
+    return {name: _finished(fields.fields(name), read) for name in fields.each()}
 
 
-def _of(body: Any, key: str) -> Any:
-    return body.get(key) if isinstance(body, dict) else type(body).__name__
+def _finished(fields: Fields, read: Callable[[Fields], T]) -> T:
+    value = read(fields)
+    fields.finish()
+    return value
+
+
+def _texts(fields: Fields) -> dict[str, str]:
+    return {name: fields.text(name) for name in fields.each()}
+
+
+def _camera(fields: Fields) -> Camera:
+    return Camera(
+        height=fields.integer("height", 2),
+        width=fields.integer("width", 2),
+        takes_goal=fields.flag("takes_goal"),
+        center_crop=fields.flag("center_crop"),
+    )
+
+
+def _language(fields: Fields) -> Language:
+    return Language(
+        max_tokens=fields.integer("max_tokens", 1),
+        vocab_size=fields.integer("vocab_size", 1),
+        tokenizer_name=fields.text("tokenizer_name"),
+        tokenizer_file=fields.or_none("tokenizer_file", fields.text),
+    )
+
+
+def _head(fields: Fields) -> Head:
+    return Head(
+        kind=fields.text("kind"),
+        diffusion_steps=fields.integer("diffusion_steps"),
+        max_action=fields.number("max_action"),
+    )
+
+
+def _graph(fields: Fields) -> Graph:
+    return Graph(
+        file=fields.text("file"),
+        inputs=_each(fields.fields("inputs"), _tensor),
+        outputs=_each(fields.fields("outputs"), _tensor),
+    )
+
+
+def _tensor(fields: Fields) -> Tensor:
+    dtype = fields.text("dtype")
+    if dtype not in DTYPES:
+        raise fields.fail("dtype", f"one of {', '.join(DTYPES)}", dtype)
+    return Tensor(dtype, fields.shape("shape"))
+
+
+def _file(fields: Fields) -> dict[str, Any]:
+    digest = fields.text("sha256")
+    if len(digest) != 64 or not set(digest) <= set(string.hexdigits):
+        raise fields.fail("sha256", "64 hexadecimal digits", digest)
+    return {"sha256": digest.lower(), "bytes": fields.integer("bytes")}

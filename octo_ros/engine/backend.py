@@ -1,0 +1,123 @@
+"""What runs a bundle's graphs. The base checks every tensor; a backend opens, runs and closes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from octo_ros.engine.bundle import Graph, Manifest, Tensor
+from octo_ros.errors import BundleError, ObservationError
+
+Signature = Mapping[str, tuple[str, tuple[int | None, ...]]]
+"""Tensor name to its dtype as numpy spells it and its shape, None where a size is not fixed."""
+
+
+class Backend(ABC):
+    """Runs the graphs of one bundle; not to be shared between threads.
+
+    Use it as a context manager, or call `open` first and `close` last.
+    """
+
+    name: ClassVar[str]
+    """What a user calls the backend."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        """Args: directory of the bundle; its manifest, as `read_bundle` gave it."""
+        self.directory = Path(directory)
+        self.manifest = manifest
+
+    def open(self) -> None:
+        """Loads every graph and checks that its names, shapes and dtypes are the manifest's.
+
+        Raises:
+            BundleError: naming the file and the tensor, or why the file cannot be loaded.
+        """
+        try:
+            for name, graph in self.manifest.graphs.items():
+                path = self.directory / graph.file
+                inputs, outputs = self._open_graph(name, path)
+                _check_fit(path, "input", graph.inputs, inputs)
+                _check_fit(path, "output", graph.outputs, outputs)
+        except BaseException:
+            self.close()
+            raise
+
+    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a graph once.
+
+        Args:
+            graph: its name in the manifest.
+            inputs: every input of the graph, by name, in its exact shape and dtype.
+
+        Raises:
+            ObservationError: naming the input, expected and got.
+            BundleError: the graph failed, or gave something else than the manifest says.
+        """
+        described = self.manifest.graphs[graph]
+        _check_inputs(graph, described, inputs)
+        outputs = dict(
+            zip(described.outputs, self._run_graph(graph, inputs, list(described.outputs)), strict=True)
+        )
+        for name, tensor in described.outputs.items():
+            got = outputs[name]
+            if got.shape != tensor.shape or got.dtype != tensor.dtype:
+                expected = f"{tensor.dtype} {tensor.shape}"
+                raise BundleError(
+                    f"{described.file}: output {name}: expected {expected}, got {got.dtype} {got.shape}"
+                )
+        return outputs
+
+    def close(self) -> None:
+        """Frees what `open` took; harmless when nothing is open."""
+        self._close_graphs()
+
+    def __enter__(self) -> Backend:
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def _open_graph(self, name: str, path: Path) -> tuple[Signature, Signature]:
+        """Loads one graph; returns what its file says of inputs and outputs."""
+
+    @abstractmethod
+    def _run_graph(self, name: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
+        """Runs an open graph on checked inputs; returns the named outputs in that order."""
+
+    @abstractmethod
+    def _close_graphs(self) -> None:
+        """Frees every open graph."""
+
+
+def _check_fit(path: Path, kind: str, described: Mapping[str, Tensor], found: Signature) -> None:
+    for name in sorted(set(described) ^ set(found)):
+        side = "the manifest has none of that name" if name in found else "the file has none of that name"
+        raise BundleError(f"{path}: {kind} {name}: {side}")
+    for name, tensor in described.items():
+        dtype, shape = found[name]
+        fits = len(shape) == len(tensor.shape) and all(
+            size is None or size == wanted for size, wanted in zip(shape, tensor.shape, strict=False)
+        )
+        if dtype != tensor.dtype or not fits:
+            described_as = f"{tensor.dtype} {tensor.shape}"
+            raise BundleError(
+                f"{path}: {kind} {name}: the manifest says {described_as}, the file {dtype} {shape}"
+            )
+
+
+def _check_inputs(graph: str, described: Graph, inputs: Mapping[str, np.ndarray]) -> None:
+    for name in sorted(set(described.inputs) ^ set(inputs)):
+        raise ObservationError(f"{graph} graph: input {name}: {'unknown' if name in inputs else 'missing'}")
+    for name, tensor in described.inputs.items():
+        got = inputs[name]
+        if got.shape != tensor.shape or got.dtype != tensor.dtype:
+            expected = f"{tensor.dtype} {tensor.shape}"
+            raise ObservationError(
+                f"{graph} graph: input {name}: expected {expected}, got {got.dtype} {got.shape}"
+            )

@@ -1,0 +1,91 @@
+"""Runs a bundle's graphs in ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.engine.backend import Backend, Signature
+from octo_ros.engine.bundle import Manifest
+from octo_ros.errors import BundleError, ParameterError
+
+MAX_DEFAULT_THREADS = 4
+"""Threads taken when none are asked for, at most: the robot's other processes need cores as well."""
+
+DTYPES = {
+    "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+    "tensor(float)": "float32",
+}
+"""ONNX Runtime's names of the types that a bundle uses, as numpy spells them."""
+
+
+class OnnxBackend(Backend):
+    """One ONNX Runtime session per graph, on one execution provider and no other."""
+
+    name = "onnxruntime"
+    provider = "CPUExecutionProvider"
+
+    def __init__(self, directory: Path, manifest: Manifest, threads: int | None = None) -> None:
+        """Args: as `Backend`; threads of one graph, None for the machine's cores, 4 at most."""
+        super().__init__(directory, manifest)
+        if threads is not None and threads < 1:
+            raise ParameterError(f"threads: expected at least 1, got {threads}")
+        self.threads = threads or min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
+        self._sessions: dict[str, Any] = {}
+
+    def _open_graph(self, name: str, path: Path) -> tuple[Signature, Signature]:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BundleError(
+                f"{path}: needs the library onnxruntime, which cannot be imported: {error}"
+            ) from error
+        available = onnxruntime.get_available_providers()
+        if self.provider not in available:
+            raise ParameterError(
+                f"backend {self.name}: needs {self.provider}; onnxruntime here has {available}"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3  # errors only
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=[self.provider])
+        except Exception as error:  # ONNX Runtime's errors share no narrower base
+            raise BundleError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        # A provider that fails to start is dropped by ONNX Runtime with a warning only.
+        if self.provider not in session.get_providers():
+            raise ParameterError(
+                f"backend {self.name}: {self.provider} did not start; got {session.get_providers()}"
+            )
+        self._sessions[name] = session
+        return _signature(session.get_inputs()), _signature(session.get_outputs())
+
+    def _run_graph(self, name: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
+        session = self._sessions.get(name)
+        if session is None:
+            raise BundleError(f"{self.directory}: the {name} graph is not open")
+        try:
+            return session.run(outputs, dict(inputs))
+        except Exception as error:  # ONNX Runtime's errors share no narrower base
+            raise BundleError(f"{self.directory}: the {name} graph failed: {error}") from error
+
+    def _close_graphs(self) -> None:
+        self._sessions.clear()
+
+
+def _signature(tensors: Sequence[Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:
+    return {
+        tensor.name: (
+            DTYPES.get(tensor.type, tensor.type),
+            tuple(size if isinstance(size, int) else None for size in tensor.shape),
+        )
+        for tensor in tensors
+    }
