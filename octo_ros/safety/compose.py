@@ -13,6 +13,9 @@ from octo_ros.safety.options import FilterOptions
 SPEED_SHARE = 0.999
 """Share of a tool speed limit that a faster action is slowed to: the path bends, and must stay below."""
 
+ROUNDING = 1e-9
+"""Relative excess of a speed that is not one."""
+
 _LARGEST = 1e6
 """Size to which a value is cut before it is squared; every real action is far below it."""
 
@@ -43,7 +46,7 @@ def slowed(velocity: np.ndarray, options: FilterOptions) -> tuple[np.ndarray, li
         ("tool rotation speed", velocity[3:], options.max_tool_rotation_speed, "rad/s"),
     ):
         speed = float(np.linalg.norm(part))
-        if speed > bound:
+        if speed > bound * (1.0 + ROUNDING):
             refusals.append(Refusal(name, speed, bound, unit))
             scale = min(scale, SPEED_SHARE * bound / speed)
     return velocity * scale, refusals

@@ -43,6 +43,10 @@ class Refusal:
     bound: float
     unit: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "bound", float(self.bound))
+
     def __str__(self) -> str:
         unit = f" {self.unit}" if self.unit else ""
         return f"{self.limit}: {self.value:.4g}{unit}, bound {self.bound:.4g}{unit}"

@@ -53,6 +53,7 @@ class SafetyFilter:
         self._commanded_ns = 0  # when they were emitted
         self._before: np.ndarray | None = None  # (n,) the joints emitted before those
         self._target: Pose | None = None  # where the tool should be by now
+        self._rest: np.ndarray | None = None  # (n,) measured when an e-stop came before any command
         self._gripper = 1.0
         self._e_stop_pressed = False
         self._reasons: tuple[Refusal, ...] = ()  # why the filter is STOPPED or ESTOP
@@ -93,13 +94,10 @@ class SafetyFilter:
         return self._move(action, dt, refusals)
 
     def watch(self, now_ns: int) -> Decision | None:
-        """Called by a timer. None while nothing is wrong; a hold while STOPPED or ESTOP.
-
-        Also None where the filter stopped before it commanded anything: there is nothing to hold.
-        """
+        """Called by a timer. None while nothing is wrong; a hold for as long as it is STOPPED or ESTOP."""
         if self._advance_clock(now_ns) is None:
             self._stop_on_fault(now_ns)
-        if self.state in (FilterState.READY, FilterState.ACTIVE) or self._commanded is None:
+        if self.state in (FilterState.READY, FilterState.ACTIVE):
             return None
         return self._stopped()
 
@@ -108,6 +106,7 @@ class SafetyFilter:
         self._advance_clock(now_ns)
         self._e_stop_pressed = True
         if self.state is not FilterState.ESTOP:
+            self._rest = self._measured.positions
             self.state = FilterState.ESTOP
             self._reasons = (Refusal("e-stop input", 1.0, 0.0, ""),)
         return self._stopped()
@@ -228,7 +227,7 @@ class SafetyFilter:
         if commanded:
             self._commanded_ns, self._before = self._now_ns, joints
         else:
-            joints = self._measured.positions
+            joints = self._measured.positions if self.state is FilterState.READY else self._rest
         seen = joints is not None
         joints = joints.copy() if seen else np.empty(0)
         position, rotation = self.robot.tool_pose(joints) if seen else (np.empty(0), None)

@@ -11,9 +11,11 @@ from octo_ros.safety.robot import Robot
 
 ITERATIONS = 8
 CONVERGED = 1e-8  # [m, rad]
-METRES_PER_RADIAN = 0.3  # weight of rotation against translation, about the size of a wrist
+WEIGHT = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])  # a radian counts as 0.3 m, about the size of a wrist
 DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
 DAMPING = 0.1  # at a singular value of zero [m/rad]
+STUCK = 0.1  # a first step that brings less than this share of the way calls for another posture
+NUDGE = 0.05  # displacement that leaves a singular posture [rad or m]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ def solve(
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
         if np.max(np.abs(error)) < CONVERGED:
             break
-        step, stopped = bounded_step(robot.jacobian(start + delta), error, low - delta, high - delta)
+        jacobian = robot.jacobian(start + delta)
+        step, stopped = bounded_step(jacobian, error, low - delta, high - delta)
+        if not stopped and not delta.any() and _size(jacobian @ step) < STUCK * _size(error):
+            step = nudge(robot, start, target, jacobian, low, high)
         clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
         delta = np.clip(delta + step, low, high)
         if np.any(np.abs(delta) > reach):
@@ -76,10 +81,34 @@ def bounded_step(
     return step, stopped
 
 
+def nudge(
+    robot: Robot, start: np.ndarray, target: Pose, jacobian: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
+    """(n,) small displacement out of a singular posture, towards the target if any way is, else zero.
+
+    In a singular posture (a stretched elbow) no joint velocity moves the tool in some direction,
+    but the curvature of a motion along a singular direction does. Both ways along each are tried.
+    """
+    _, values, right = np.linalg.svd(jacobian * WEIGHT[:, None])
+    values = np.concatenate((values, np.zeros(len(right) - len(values))))
+    best, shortest = np.zeros_like(start), _size(pose_error(Pose(*robot.tool_pose(start)), target))
+    for direction in right[values < DAMPED_BELOW]:
+        for displacement in (NUDGE * direction, -NUDGE * direction):
+            displacement = np.clip(displacement, low, high)
+            missing = _size(pose_error(Pose(*robot.tool_pose(start + displacement)), target))
+            if missing < shortest:
+                best, shortest = displacement, missing
+    return best
+
+
 def damped_step(jacobian: np.ndarray, error: np.ndarray) -> np.ndarray:
     """(n,) least-squares step for `error` (6,), smallest of all; only near-singular directions are damped."""
-    weight = np.array([1.0, 1.0, 1.0, METRES_PER_RADIAN, METRES_PER_RADIAN, METRES_PER_RADIAN])
-    left, values, right = np.linalg.svd(jacobian * weight[:, None], full_matrices=False)
+    left, values, right = np.linalg.svd(jacobian * WEIGHT[:, None], full_matrices=False)
     near = np.clip(1.0 - (values / DAMPED_BELOW) ** 2, 0.0, 1.0)
     gains = values / np.maximum(values**2 + near * DAMPING**2, 1e-12)
-    return right.T @ (gains * (left.T @ (error * weight)))
+    return right.T @ (gains * (left.T @ (error * WEIGHT)))
+
+
+def _size(displacement: np.ndarray) -> float:
+    """Weighted length of a tool displacement (6,) [m]."""
+    return float(np.linalg.norm(displacement * WEIGHT))

@@ -17,6 +17,9 @@ from octo_ros.safety.robot import Robot
 CLEARANCE = 1e-3
 """How far inside the inset box a target is kept, so that a path along a wall may bend towards it [m]."""
 
+UNNOTICED = 1e-6
+"""A target moved by less than this into the box passed unchanged [m]."""
+
 REACHED = (1e-4, 1e-3)
 """Distance [m] and angle [rad] within which a target counts as reached."""
 
@@ -63,9 +66,9 @@ class ToolServo:
         low = np.minimum(self._box.minimum + CLEARANCE, position)
         high = np.maximum(self._box.maximum - CLEARANCE, position)
         inside = np.clip(target.position, low, high)
-        if np.array_equal(inside, target.position):
-            return target, []
-        return Pose(inside, target.rotation), [self._box.refusal(target.position, low, high)]
+        cut = np.max(np.abs(inside - target.position))
+        refusals = [self._box.refusal(target.position, low, high)] if cut > UNNOTICED else []
+        return Pose(inside, target.rotation), refusals
 
     def advance(self, start: np.ndarray, target: Pose, dt: float) -> Advance:
         """The motion from `start` (n,) towards `target` in `dt` seconds; none where no part of it is safe."""
