@@ -224,8 +224,8 @@ class ManagedNode(LifecycleNode):
     def _on_change_state(self, request: Any, response: Any) -> Any:
         try:
             return self._answer_change_state(request, response)
-        except RuntimeError as error:  # rclpy's RCLError
-            self.get_logger().error(f"transition refused: {str(error).splitlines()[0]}")
+        except RuntimeError:  # rclpy's RCLError
+            self.get_logger().error("that transition is not possible in the present state")
             response.success = False
             return response
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from octo_ros.safety.filter import SafetyFilter
 from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
@@ -31,6 +30,7 @@ from octo_ros.nodes.safety_parameters import PARAMETERS, filter_options
 from octo_ros.policy.gripper import GripperLatch
 from octo_ros.policy.normalization import action_statistics, unnormalize
 from octo_ros.safety.decision import Decision, FilterState, Status, ToolDelta
+from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.robot import Robot
 from octo_ros.types import NANOSECONDS
 
@@ -47,6 +47,9 @@ STATE_LEVELS = {
     FilterState.STOPPED: DiagnosticStatus.ERROR,
     FilterState.ESTOP: DiagnosticStatus.ERROR,
 }
+
+
+COUNTED = (*(status.value for status in Status), "joint_states", "joint_states_rejected")
 
 
 class SafetyFilterNode(ManagedNode):
@@ -68,7 +71,7 @@ class SafetyFilterNode(ManagedNode):
         self._robot = Robot.from_urdf(self._description, source=source)
         self._options = filter_options(values, self._robot)
         self._mode = MODES[values["command_mode"]]
-        self._context = CommandContext(
+        self._command_context = CommandContext(
             self._robot.joint_names, self._robot.workspace.frame, 1.0 / values["hold_rate_hz"]
         )
         self._e_stop_pressed = False
@@ -96,8 +99,10 @@ class SafetyFilterNode(ManagedNode):
         self._filter = SafetyFilter(self._robot, self._options)
         self._latch = GripperLatch(self._values["gripper_threshold"], self._values["gripper_votes"])
         self._last: Decision | None = None
+        self._command: Decision | None = None
         self._state = self._filter.state
         self._counts: Counter[str] = Counter()
+        self._joints_rejected = "none"
         self._hold_due_ns = 0
         if self._e_stop_pressed:
             self._filter.e_stop(self.now_ns())
@@ -148,7 +153,9 @@ class SafetyFilterNode(ManagedNode):
 
     def _on_joints(self, message: JointState) -> None:
         stamp_ns = time_ns(message.header.stamp)
-        self._filter.observe_joints(message.name, message.position, stamp_ns, self.now_ns())
+        refusal = self._filter.observe_joints(message.name, message.position, stamp_ns, self.now_ns())
+        self._counts["joint_states" if refusal is None else "joint_states_rejected"] += 1
+        self._joints_rejected = str(refusal or "none")
 
     def _on_action(self, message: JointState) -> None:
         if not self.active:
@@ -200,12 +207,14 @@ class SafetyFilterNode(ManagedNode):
         steady_ns = time.monotonic_ns()
         changed = decision.state != self._state
         if changed or self._mode.hold_always or steady_ns >= self._hold_due_ns:
-            self._hold_due_ns = steady_ns + round(self._context.hold_s * NANOSECONDS)
+            self._hold_due_ns = steady_ns + round(self._command_context.hold_s * NANOSECONDS)
             self._emit(decision)
 
     def _emit(self, decision: Decision, note: str = "") -> None:
         """Publishes a decision and its command, and logs a change of state."""
-        self._commands.publish(self._mode.build(decision, self._context))
+        if decision.is_command:
+            self._commands.publish(self._mode.build(decision, self._command_context))
+            self._command = decision
         self._decisions.publish(decision_message(decision, self._robot.source, note))
         self._last = decision
         self._counts[decision.status.value] += 1
@@ -232,16 +241,12 @@ class SafetyFilterNode(ManagedNode):
 
     def _halt(self, now_ns: int) -> None:
         """Publishes the last command as a hold; independent of the filter, which may have failed."""
-        if self._last is not None:
-            zero = np.zeros_like(self._last.joint_velocities)
-            self._commands.publish(
-                self._mode.build(
-                    dataclasses.replace(
-                        self._last, stamp_ns=now_ns, joint_velocities=zero, dt=0.0, tool_twist=np.zeros(6)
-                    ),
-                    self._context,
-                )
+        if self._command is not None:
+            still = np.zeros_like(self._command.joint_velocities)
+            hold = dataclasses.replace(
+                self._command, stamp_ns=now_ns, joint_velocities=still, dt=0.0, tool_twist=np.zeros(6)
             )
+            self._commands.publish(self._mode.build(hold, self._command_context))
 
     # Services and diagnostics.
 
@@ -276,8 +281,9 @@ class SafetyFilterNode(ManagedNode):
             "command_mode": self._values["command_mode"],
             "robot": self._robot.source,
             "statistics": self._statistics.source,
+            "last_joint_state_rejected": self._joints_rejected,
             "notice": self._notice or "none",
-            **{status.value: self._counts[status.value] for status in Status},
+            **{name: self._counts[name] for name in COUNTED},
         }
         array = DiagnosticArray(
             status=[status_message("octo safety filter", self._robot.source, level, message, values)]
