@@ -1,0 +1,45 @@
+"""From an official Octo checkpoint to an engine bundle. Needs the extra "export" (PyTorch, ONNX)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from octo_ros.errors import OctoRosError
+
+if TYPE_CHECKING:
+    from octo_ros.engine.bundle import Manifest
+
+_NEEDED = ("torch", "onnx", "onnxscript", "msgpack")
+
+
+def export_checkpoint(
+    checkpoint_dir: str | Path,
+    bundle_dir: str | Path,
+    *,
+    step: int | None = None,
+    tokenizer: str | Path | None = None,
+    dataset: str | None = None,
+    notice: str = "",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Manifest:
+    """Writes an engine bundle; see `octo_ros.export.bundle.export_checkpoint` for every argument.
+
+    Raises:
+        OctoRosError: a library of the extra "export" is missing, or an error of the export itself.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise OctoRosError(f"export needs {', '.join(missing)}: pip install 'octo_ros[export]'")
+    from octo_ros.export import bundle
+
+    return bundle.export_checkpoint(
+        checkpoint_dir,
+        bundle_dir,
+        step=step,
+        tokenizer=tokenizer,
+        dataset=dataset,
+        notice=notice,
+        progress=progress,
+    )

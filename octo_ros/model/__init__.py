@@ -1,0 +1,1 @@
+"""Octo in PyTorch, built from an official checkpoint's own configuration. No ROS, no JAX."""
