@@ -20,9 +20,9 @@ from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from octo_ros.bags.player import messages
 from rich.console import Console
 
+from octo_ros.bags.player import messages
 from octo_ros.nodes.demo import FRAMES, Cell, isolate_dds, started_nodes
 from octo_ros.nodes.processes import NodeProcess
 from octo_ros.resources import share_path
@@ -99,7 +99,7 @@ def soak(cell: Cell, nodes: dict[str, NodeProcess], minutes: float, console: Con
         nodes["safety_filter_node"].trigger(cell, "reset")
         cell.begin("put carrot on plate")
         show_for(cell, frames, CYCLE_S)
-        last_action = cell.episodes[-1].last_action
+        last_action = cell.episodes[-1].actions[-1]
         spin(cell, SILENCE_S)
         stops = [when for when, state in watcher.states if state == "stopped" and when > last_action]
         result.delays.append(stops[0] - last_action if stops else math.inf)
@@ -109,7 +109,7 @@ def soak(cell: Cell, nodes: dict[str, NodeProcess], minutes: float, console: Con
         result.first = result.first or result.last
         console.print(
             f"{len(result.delays) * (CYCLE_S + 2 * SILENCE_S) / 60:5.1f} min  "
-            f"actions {cell.episodes[-1].actions:3d}  stop after {result.delays[-1] * 1000:.0f} ms  "
+            f"actions {len(cell.episodes[-1].actions):3d}  stop after {result.delays[-1] * 1000:.0f} ms  "
             + "  ".join(f"{name} {size / 2**20:.1f} MiB" for name, size in result.last.items())
         )
     return result
@@ -131,7 +131,7 @@ def main() -> int:
         result = soak(cell, nodes, options.minutes, console)
     cell.destroy_node()
     rclpy.shutdown()
-    actions = sum(episode.actions for episode in cell.episodes)
+    actions = sum(len(episode.actions) for episode in cell.episodes)
     slowest = max(result.delays) * 1000
     console.print(f"actions {actions}, stops {len(result.delays)}, slowest {slowest:.0f} ms")
     console.print(

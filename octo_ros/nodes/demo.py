@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from octo_ros.bags.player import messages
-from octo_ros.bags.replay import replay
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -30,6 +29,8 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from octo_ros.bags.player import messages
+from octo_ros.bags.replay import replay
 from octo_ros.engine.bundle import Manifest, read_bundle
 from octo_ros.errors import BagError
 from octo_ros.nodes.processes import NodeProcess
@@ -38,6 +39,7 @@ from octo_ros.types import NANOSECONDS
 
 FRAMES = "/camera/primary/image_raw"
 INSTRUCTIONS = "/octo/instruction"
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SAMPLE_RATE_HZ = 5.0  # BridgeData V2 was recorded at 5 Hz
 
 
@@ -46,18 +48,18 @@ class Episode:
     """What went in and came out during one episode of the bag."""
 
     instruction: str
-    started: float
     frames: int = 0
-    last_action: float = 0.0
-    actions: int = 0
     commands: int = 0
+    stops: int = 0
+    actions: list[float] = field(default_factory=list)  # when each was received, monotonic [s]
     latencies: list[float] = field(default_factory=list)  # camera stamp to action received [s]
-    refusals: Counter = field(default_factory=Counter)  # limit -> times met
+    refusals: Counter = field(default_factory=Counter)  # limit -> actions that met it
 
     def rate_hz(self) -> float:
-        """Actions a second while the episode played."""
-        seconds = self.last_action - self.started
-        return self.actions / seconds if seconds > 0 else 0.0
+        """Actions a second, from the first to the last."""
+        return (
+            (len(self.actions) - 1) / (self.actions[-1] - self.actions[0]) if len(self.actions) > 1 else 0.0
+        )
 
 
 class Cell(Node):
@@ -67,14 +69,15 @@ class Cell(Node):
         super().__init__("demo_cell")
         self.episodes: list[Episode] = []
         self._frames = self.create_publisher(Image, FRAMES, qos_profile_sensor_data)
-        self._instructions = self.create_publisher(String, INSTRUCTIONS, 1)
+        self._instructions = self.create_publisher(String, INSTRUCTIONS, LATCHED)
+        self._state = ""
         self.create_subscription(JointState, "octo/action", self._on_action, 10)
         self.create_subscription(JointTrajectory, "octo/joint_trajectory", self._on_command, 10)
         self.create_subscription(DiagnosticStatus, "octo/safety_decision", self._on_decision, 50)
 
     def begin(self, instruction: str) -> None:
         """Starts an episode: its instruction goes out, and what comes back counts for it."""
-        self.episodes.append(Episode(instruction, time.monotonic()))
+        self.episodes.append(Episode(instruction))
         self._instructions.publish(String(data=instruction))
 
     def show(self, recorded) -> None:
@@ -94,24 +97,29 @@ class Cell(Node):
             episode = self.episodes[-1]
             stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
             episode.latencies.append((self.get_clock().now().nanoseconds - stamp) / NANOSECONDS)
-            episode.actions += 1
-            episode.last_action = time.monotonic()
+            episode.actions.append(time.monotonic())
 
     def _on_command(self, _: JointTrajectory) -> None:
         if self.episodes:
             self.episodes[-1].commands += 1
 
     def _on_decision(self, message: DiagnosticStatus) -> None:
+        values = {value.key: value.value for value in message.values}
+        stopped, self._state = values["state"] == "stopped" != self._state, values["state"]
         if self.episodes:
-            self.episodes[-1].refusals.update(
-                value.key for value in message.values if value.key.startswith("refusal")
-            )
+            self.episodes[-1].stops += stopped
+            if values["status"] in ("limited", "invalid"):
+                limits = (key.removeprefix("refusal ") for key in values if key.startswith("refusal "))
+                self.episodes[-1].refusals.update(limits)
 
 
 def isolate_dds() -> None:
     """Keeps DDS on this machine and, unless a domain is set, in a domain of this process's own."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
+    else:
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 
 def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
@@ -130,7 +138,7 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     console = Console()
     console.print(f"[bold]octo_ros demo[/bold]: {bag.name} -> policy_node -> safety_filter_node ({robot})")
     if manifest.notice:
-        console.print(f"[bold yellow]{manifest.notice}[/bold yellow]")
+        console.print(f"[bold yellow]{manifest.notice}[/bold yellow]", soft_wrap=True)
     if out.exists():
         shutil.rmtree(out)
     logs = out / "logs"
@@ -150,9 +158,9 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
         cell.destroy_node()
         rclpy.shutdown()
 
-    summary = replay(bag, bundle, robot, out / "report", overwrite=True)
-    console.print(_summary(cell, manifest, robot, out, summary))
-    return 0 if sum(e.actions for e in cell.episodes) and sum(e.commands for e in cell.episodes) else 1
+    replay(bag, bundle, robot, out / "report", overwrite=True)
+    console.print(_summary(cell, manifest, robot, out), soft_wrap=True)
+    return 0 if sum(len(e.actions) for e in cell.episodes) and sum(e.commands for e in cell.episodes) else 1
 
 
 @contextmanager
@@ -214,16 +222,22 @@ def _spin_until(cell: Cell, due: float) -> None:
 
 
 def _table(cell: Cell) -> Table:
-    table = Table(title="live", title_justify="left")
-    table.add_column("instruction", no_wrap=True, max_width=44)
-    for column in ("frames in", "actions out", "commands", "rate Hz", "p50 ms", "p95 ms", "refusals"):
-        table.add_column(column, justify="right")
+    table = Table(box=SIMPLE)
+    table.add_column("instruction", no_wrap=True)
+    for column in ("frames", "actions", "Hz", "p50 ms", "p95 ms", "limits met", "stops"):
+        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
     for episode in cell.episodes:
         p50, p95 = _percentiles(episode.latencies)
         table.add_row(
-            episode.instruction, str(episode.frames), str(episode.actions), str(episode.commands),
-            f"{episode.rate_hz():.1f}", p50, p95, str(sum(episode.refusals.values())),
-        )  # fmt: skip
+            episode.instruction,
+            str(episode.frames),
+            str(len(episode.actions)),
+            f"{episode.rate_hz():.1f}",
+            p50,
+            p95,
+            str(episode.refusals.total()),
+            str(episode.stops),
+        )
     return table
 
 
@@ -234,7 +248,7 @@ def _percentiles(latencies: list[float]) -> tuple[str, str]:
     return f"{p50:.0f}", f"{p95:.0f}"
 
 
-def _summary(cell: Cell, manifest: Manifest, robot: str, out: Path, replayed: object) -> str:
+def _summary(cell: Cell, manifest: Manifest, robot: str, out: Path) -> str:
     latencies = [latency for episode in cell.episodes for latency in episode.latencies]
     refusals = sum((episode.refusals for episode in cell.episodes), Counter())
     p50, p95 = _percentiles(latencies)
@@ -245,11 +259,12 @@ def _summary(cell: Cell, manifest: Manifest, robot: str, out: Path, replayed: ob
             "[bold]summary[/bold]",
             f"  frames in     {sum(e.frames for e in cell.episodes)} at {SAMPLE_RATE_HZ:g} Hz"
             f" in {len(cell.episodes)} episodes",
-            f"  actions out   {sum(e.actions for e in cell.episodes)}",
+            f"  actions out   {sum(len(e.actions) for e in cell.episodes)}",
             f"  commands      {sum(e.commands for e in cell.episodes)} (JointTrajectory, {robot})",
             f"  rate          {np.mean([e.rate_hz() for e in cell.episodes]):.1f} Hz within an episode",
             f"  latency       p50 {p50} ms, p95 {p95} ms, camera stamp to action received",
             f"  refusals      {met}",
+            f"  stops         {sum(e.stops for e in cell.episodes)}, as an episode's frames end",
             f"  weights       {manifest.notice or manifest.checkpoint['name']}",
             f"  report        {out / 'report' / 'report.html'}",
             f"  logs          {out / 'logs'}",
