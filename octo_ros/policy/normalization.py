@@ -119,6 +119,17 @@ def normalize(physical: np.ndarray, statistics: Statistics, mode: str = "mean_st
     return np.where(statistics.mask, (value - offset) / (scale + EPSILON), value)
 
 
+def normalize_proprio(proprio: np.ndarray, statistics: Statistics, mode: str = "mean_std") -> np.ndarray:
+    """Proprioception as the network takes it, (..., n) float32.
+
+    As `normalize`, but with "bounds" clipped to [-1, 1], as the official training does.
+    """
+    value = normalize(proprio, statistics, mode)
+    if mode == "bounds":
+        value = np.where(statistics.mask, np.clip(value, -1.0, 1.0), value)
+    return value.astype(np.float32)
+
+
 def _affine(statistics: Statistics, mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Offset and scale (n,) of `unnormalize`."""
     if mode == "mean_std":

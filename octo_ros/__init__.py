@@ -1,0 +1,52 @@
+"""The Octo robot policy under ROS 2, from an exported engine bundle.
+
+import octo_ros
+
+policy = octo_ros.load_policy("bundle")
+actions = policy.sample(observations, task, timestep_pad_mask=mask, seed=0)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from octo_ros.policy.options import ActOptions
+    from octo_ros.policy.policy import Policy
+
+
+def load_policy(
+    bundle_dir: str | Path,
+    backend: str = "onnxruntime",
+    options: ActOptions | None = None,
+    *,
+    threads: int | None = None,
+) -> Policy:
+    """Loads an engine bundle into a backend, all of it checked.
+
+    Args:
+        bundle_dir: folder that `octo_ros export` wrote.
+        backend: what runs the network; that one or an error, never another.
+        options: how `Policy.act` acts; None for the defaults.
+        threads: CPU threads of the network, None for the machine's cores, 4 at most.
+
+    Raises:
+        BundleError: a bundle that is missing, incomplete, altered, or whose graphs do not fit it.
+        ParameterError: an unknown backend, or options that do not fit the bundle.
+        StatisticsError: the options name a data set that the bundle does not have.
+    """
+    from octo_ros.engine import open_backend
+    from octo_ros.engine.bundle import read_bundle
+    from octo_ros.engine.graphs import check_graphs
+    from octo_ros.policy.options import ActOptions
+    from octo_ros.policy.policy import Policy
+
+    manifest = read_bundle(bundle_dir)
+    check_graphs(manifest, str(bundle_dir))
+    opened = open_backend(backend, bundle_dir, manifest, threads)
+    try:
+        return Policy(opened, options or ActOptions())
+    except BaseException:
+        opened.close()
+        raise
