@@ -34,20 +34,24 @@ STOP_BOUND_S = 0.3 + 0.1  # action timeout and one 10 Hz period, from the last a
 
 
 class Watcher:
-    """Remembers when the filter last commanded motion and when it stopped."""
+    """Remembers every change of the filter's state."""
 
     def __init__(self, cell: Cell) -> None:
-        self.states: list[tuple[float, str]] = []  # (monotonic time, state), on change
+        self.changes: list[tuple[float, str, str]] = []  # monotonic time [s], state, message
         cell.create_subscription(DiagnosticStatus, "octo/safety_decision", self._on_decision, 50)
 
     def state(self) -> str:
         """The newest state the filter reported."""
-        return self.states[-1][1] if self.states else ""
+        return self.changes[-1][1] if self.changes else ""
+
+    def stops(self, begin: float) -> list[tuple[float, str]]:
+        """When the filter stopped since `begin`, and why."""
+        return [(when, why) for when, state, why in self.changes if state == "stopped" and when >= begin]
 
     def _on_decision(self, message: DiagnosticStatus) -> None:
-        state = next((value.value for value in message.values if value.key == "state"), "")
+        state = next(value.value for value in message.values if value.key == "state")
         if state != self.state():
-            self.states.append((time.monotonic(), state))
+            self.changes.append((time.monotonic(), state, message.message))
 
 
 def spin(cell: Cell, seconds: float) -> None:
@@ -73,12 +77,14 @@ class Soak:
         first: resident memory of each process after the first cycle [byte].
         last: the same at the end [byte].
         delays: from the last action to the stop, one per silence [s]; infinite where none came.
+        early: reasons of stops while frames were coming.
         restarts: how often the filter moved again without a reset.
     """
 
     first: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
     delays: list[float] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
     restarts: int = 0
 
     def growth(self) -> dict[str, float]:
@@ -98,11 +104,14 @@ def soak(cell: Cell, nodes: dict[str, NodeProcess], minutes: float, console: Con
     while time.monotonic() < end:
         nodes["safety_filter_node"].trigger(cell, "reset")
         cell.begin("put carrot on plate")
+        begun = time.monotonic()
         show_for(cell, frames, CYCLE_S)
-        last_action = cell.episodes[-1].actions[-1]
+        silent = time.monotonic()
         spin(cell, SILENCE_S)
-        stops = [when for when, state in watcher.states if state == "stopped" and when > last_action]
-        result.delays.append(stops[0] - last_action if stops else math.inf)
+        stops = watcher.stops(begun)
+        result.early += [why for when, why in stops if when < silent]
+        actions = cell.episodes[-1].actions
+        result.delays += [stops[-1][0] - actions[-1] if stops else math.inf]
         show_for(cell, frames, SILENCE_S)
         result.restarts += watcher.state() != "stopped"
         result.last = {name: node.resident_bytes() for name, node in nodes.items()}
@@ -138,6 +147,7 @@ def main() -> int:
         "memory growth " + ", ".join(f"{name} {value:+.1%}" for name, value in result.growth().items())
     )
     console.print(f"missed stops {result.missed()}, restarts without a reset {result.restarts}")
+    console.print(f"stops while frames came {len(result.early)} {'; '.join(result.early)}")
     return int(result.missed() > 0 or result.restarts > 0 or max(result.growth().values()) > 0.05)
 
 
