@@ -1,0 +1,102 @@
+"""What the two nodes would have published, as messages for a bag.
+
+The same messages as `octo_ros.nodes.messages`, `commands` and `decisions` build for rclpy, built
+from the definitions of the rosbags library, so that a replay needs no ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.bags.reader import TYPESTORE
+from octo_ros.safety.decision import Decision, Status
+from octo_ros.safety.robot import Robot
+from octo_ros.types import ACTION_AXES, NANOSECONDS, Action
+
+NORMALIZED_AXES = [f"normalized_{axis}" for axis in ACTION_AXES]
+
+OUTPUTS = {
+    "/octo/action": "sensor_msgs/msg/JointState",
+    "/octo/action_chunk": "trajectory_msgs/msg/JointTrajectory",
+    "/octo/joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    "/octo/safety_decision": "diagnostic_msgs/msg/DiagnosticStatus",
+}
+"""Topics of the bag that a replay writes, with their types."""
+
+OK, WARN, ERROR = 0, 1, 2
+LEVELS = {
+    Status.OK: OK,
+    Status.LIMITED: WARN,
+    Status.INVALID: ERROR,
+    Status.STOPPED: ERROR,
+    Status.ESTOP: ERROR,
+}
+"""Levels of a diagnostic_msgs/DiagnosticStatus by what the filter did."""
+
+
+def action_message(action: Action, frame: str) -> Any:
+    """An action for octo/action: the normalized values, stamped as the newest frame it answers."""
+    none = np.empty(0)
+    values = action.normalized.astype(np.float64)
+    return _new(
+        OUTPUTS["/octo/action"], _header(action.stamp_ns, frame), list(NORMALIZED_AXES), values, none, none
+    )
+
+
+def chunk_message(action: Action, frame: str, rate_hz: float) -> Any:
+    """The newest chunk of an action, for octo/action_chunk: step i is due i / `rate_hz` after the stamp."""
+    points = [_point(step.astype(np.float64), i / rate_hz) for i, step in enumerate(action.chunk)]
+    header = _header(action.stamp_ns, frame)
+    return _new(OUTPUTS["/octo/action_chunk"], header, list(NORMALIZED_AXES), points)
+
+
+def trajectory_message(decision: Decision, joint_names: Sequence[str], hold_s: float) -> Any:
+    """A command for octo/joint_trajectory: one point, to be reached in the step's duration, stamp 0."""
+    point = _point(decision.joint_positions, decision.dt or hold_s)
+    return _new(OUTPUTS["/octo/joint_trajectory"], _header(0, ""), list(joint_names), [point])
+
+
+def decision_message(decision: Decision, robot: Robot) -> Any:
+    """A decision for octo/safety_decision: status and reasons, then every refusal with value and bound."""
+    values = {
+        "status": decision.status.value,
+        "state": decision.state.value,
+        "stamp_ns": str(decision.stamp_ns),
+    }
+    for refusal in decision.refusals:
+        value, bound = (f"{number:.6g} {refusal.unit}".rstrip() for number in (refusal.value, refusal.bound))
+        values[f"refusal {refusal.limit}"] = f"{value}, bound {bound}"
+    why = reasons(decision)
+    pairs = [_new("diagnostic_msgs/msg/KeyValue", key, value) for key, value in values.items()]
+    return _new(
+        OUTPUTS["/octo/safety_decision"],
+        LEVELS[decision.status],
+        "octo safety decision",
+        f"{decision.status.value}: {why}" if why else decision.status.value,
+        Path(robot.source).name,
+        pairs,
+    )
+
+
+def reasons(decision: Decision) -> str:
+    """Every refusal in one line, empty where there is none."""
+    return "; ".join(str(refusal) for refusal in decision.refusals)
+
+
+def _new(kind: str, *fields: Any) -> Any:
+    return TYPESTORE.types[kind](*fields)
+
+
+def _header(stamp_ns: int, frame: str) -> Any:
+    time = _new("builtin_interfaces/msg/Time", stamp_ns // NANOSECONDS, stamp_ns % NANOSECONDS)
+    return _new("std_msgs/msg/Header", time, frame)
+
+
+def _point(positions: np.ndarray, seconds: float) -> Any:
+    none, total_ns = np.empty(0), round(seconds * NANOSECONDS)
+    due = _new("builtin_interfaces/msg/Duration", total_ns // NANOSECONDS, total_ns % NANOSECONDS)
+    return _new("trajectory_msgs/msg/JointTrajectoryPoint", positions, none, none, none, due)

@@ -1,0 +1,2 @@
+def write_report(directory, summary, log, comparison):
+    pass
