@@ -6,9 +6,9 @@ import contextlib
 import os
 import platform
 import shutil
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable, Iterator
 
 import onnx
 import onnxruntime
@@ -21,9 +21,10 @@ from octo_ros.export.onnx import graph_modules, write_graph
 from octo_ros.export.self_check import self_check
 from octo_ros.export.tokenizer import find_tokenizer, vocabulary_size
 from octo_ros.export.weights import load_weights, t5_sizes
-from octo_ros.model.config import OctoConfig, read_config
+from octo_ros.model.config import OctoConfig
 from octo_ros.model.inputs import Inputs, read_inputs
 from octo_ros.model.octo import Octo
+from octo_ros.model.official import read_config
 
 Progress = Callable[[str, int, int], None]
 
@@ -83,7 +84,8 @@ def export_checkpoint(
     checkpoint = read_checkpoint(checkpoint_dir, step)
     if dataset is not None and dataset not in checkpoint.statistics:
         raise StatisticsError(
-            f"{checkpoint.directory}: no data set {dataset!r}; its statistics have: {sorted(checkpoint.statistics)}"
+            f"{checkpoint.directory}: no data set {dataset!r}; "
+            f"its statistics have: {sorted(checkpoint.statistics)}"
         )
     stages.begin("build model")
     model, config = build_model(checkpoint)
@@ -125,9 +127,13 @@ class _Stages:
 
 def _check_target(target: Path) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise BundleError(f"{target}: expected a folder that does not exist yet or is empty, got a file or link")
+        raise BundleError(
+            f"{target}: expected a folder that does not exist yet or is empty, got a file or link"
+        )
     if target.is_dir() and any(target.iterdir()):
-        raise BundleError(f"{target}: expected a folder that does not exist yet or is empty; this one is not empty")
+        raise BundleError(
+            f"{target}: expected a folder that does not exist yet or is empty; this one is not empty"
+        )
 
 
 @contextlib.contextmanager
@@ -151,24 +157,30 @@ def _language(
     """The manifest's entry on language, and the tokenizer file to copy."""
     if model.text is None:
         if tokenizer is not None:
-            raise CheckpointError(f"{checkpoint.directory}: reads no instruction, so it takes no tokenizer {tokenizer}")
+            raise CheckpointError(
+                f"{checkpoint.directory}: reads no instruction, so it takes no tokenizer {tokenizer}"
+            )
         return None, None
     length, text = model.inputs.language_tokens, config.text_processor
     if text is None:
-        raise CheckpointError(f"{checkpoint.config_path}: text_processor: expected a tokenizer's name, got none")
+        raise CheckpointError(
+            f"{checkpoint.config_path}: text_processor: expected a tokenizer's name, got none"
+        )
     if text.encode_with_model:
-        raise CheckpointError(f"{checkpoint.config_path}: text_processor: encode_with_model true is not supported")
+        raise CheckpointError(
+            f"{checkpoint.config_path}: text_processor: encode_with_model true is not supported"
+        )
     max_length = text.tokenizer_kwargs.get("max_length", length)
     if max_length != length:
         raise CheckpointError(
-            f"{checkpoint.config_path}: text_processor: max_length: expected {length}, the length of the example "
-            f"batch's instructions, got {max_length!r}"
+            f"{checkpoint.config_path}: text_processor: max_length: expected {length}, the length "
+            f"of the example batch's instructions, got {max_length!r}"
         )
     path = find_tokenizer(tokenizer, text.tokenizer_name)
     if path is not None and (size := vocabulary_size(path)) > model.text.vocabulary:
         raise CheckpointError(
-            f"{path}: gives ids up to {size - 1}, but the checkpoint embeds ids up to {model.text.vocabulary - 1}; "
-            f"it was trained with the tokenizer {text.tokenizer_name!r}"
+            f"{path}: expected ids below {model.text.vocabulary}, the rows of the checkpoint's embedding, "
+            f"got ids up to {size - 1}; it was trained with the tokenizer {text.tokenizer_name!r}"
         )
     file = None if path is None else "tokenizer.json" if path.suffix == ".json" else "spiece.model"
     return Language(length, model.text.vocabulary, text.tokenizer_name, file), path

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
+import msgpack
 import numpy as np
 
 from octo_ros.errors import CheckpointError
@@ -21,9 +23,8 @@ from octo_ros.export.statistics import read_statistics
 
 _ARRAY, _SCALAR = 1, 3
 _CHUNKED = "__msgpack_chunked_array__"
-_DTYPES = frozenset(
-    ["bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
-)
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_DTYPES = frozenset(("bool", "float16", "float32", "float64", *_INTEGERS))
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
-        raise CheckpointError(f"{path}: missing; an Octo checkpoint has this file")
+        raise CheckpointError(f"{path}: missing; an official Octo checkpoint has this file")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -108,7 +109,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _weights_file(directory: Path, step: int | None) -> tuple[int, Path]:
     """The step to take and its file."""
-    steps = sorted(int(entry.name) for entry in directory.iterdir() if entry.is_dir() and _is_step(entry.name))
+    steps = sorted(
+        int(entry.name) for entry in directory.iterdir() if entry.is_dir() and _is_step(entry.name)
+    )
     if not steps:
         raise CheckpointError(f"{directory}: no weights: expected a folder named by a step, such as 300000")
     if step is None:
@@ -133,20 +136,17 @@ def _read_example(path: Path) -> dict[str, Any]:
     observation = body["observation"]
     if "timestep_pad_mask" not in observation and "pad_mask" in observation:
         observation["timestep_pad_mask"] = observation.pop("pad_mask")
-    return {key: _first(body[key], f"{path}: {key}") for key in ("observation", "task")}
+    return {key: _first(body[key]) for key in ("observation", "task")}
 
 
-def _first(body: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The first element of the batch, of every array."""
+def _first(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of the batch, of every array; what is no array with a batch axis is left out."""
     first: dict[str, Any] = {}
     for key, value in body.items():
         if isinstance(value, dict):
-            first[key] = _first(value, f"{where}/{key}")
+            first[key] = _first(value)
         elif isinstance(value, np.ndarray) and value.ndim and len(value):
             first[key] = value[:1]
-        else:
-            got = value.shape if isinstance(value, np.ndarray) else repr(value)[:80]
-            raise CheckpointError(f"{where}/{key}: expected an array with a batch axis, got {got}")
     return first
 
 
@@ -175,43 +175,56 @@ def _flatten(body: Mapping[str, Any], prefix: str, into: dict[str, np.ndarray], 
 
 def _unpack(path: Path) -> dict[str, Any]:
     """One flax msgpack file as nested dictionaries of arrays."""
-    import msgpack
-
+    content = _read_bytes(path)
     try:
-        body = msgpack.unpackb(
-            _read_bytes(path), ext_hook=lambda kind, data: _array(kind, data, path), strict_map_key=True, raw=False
-        )
-    except CheckpointError:
-        raise
+        body = msgpack.unpackb(content)
     except Exception as error:  # msgpack raises some ten kinds for malformed bytes
-        raise CheckpointError(f"{path}: not a complete msgpack file: {error or type(error).__name__}") from error
+        reason = error or type(error).__name__
+        raise CheckpointError(
+            f"{path}: not a complete msgpack file ({len(content)} bytes): {reason}"
+        ) from error
     if not isinstance(body, dict):
         raise CheckpointError(f"{path}: expected a dictionary, got {type(body).__name__}")
-    return _unchunk(body, path)
+    return _decode(body, path)
 
 
-def _array(kind: int, data: bytes, path: Path) -> Any:
-    """One array out of its extension."""
-    import msgpack
-
-    if kind not in (_ARRAY, _SCALAR):
-        raise CheckpointError(f"{path}: expected arrays (extension type {_ARRAY}), got extension type {kind}")
-    shape, name, content = msgpack.unpackb(data, raw=False)
-    if name not in _DTYPES:
-        raise CheckpointError(f"{path}: arrays of dtype {name!r} are not supported")
-    dtype = np.dtype(name)
-    if any(not isinstance(size, int) or size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != len(content):
-        raise CheckpointError(f"{path}: an array of shape {shape} {name} has {len(content)} bytes")
-    return np.frombuffer(content, dtype).reshape(shape)
+def _decode(body: Any, path: Path, name: str = "") -> Any:
+    """Nested dictionaries with every array decoded; anything else stays as it is."""
+    if isinstance(body, msgpack.ExtType):
+        return _array(body, f"{path}: {name}")
+    if not isinstance(body, dict):
+        return body
+    decoded = {key: _decode(value, path, f"{name}/{key}" if name else key) for key, value in body.items()}
+    return _join(decoded, f"{path}: {name}") if _CHUNKED in decoded else decoded
 
 
-def _unchunk(body: dict[str, Any], path: Path) -> Any:
-    """Joins chunked arrays, at any depth."""
-    if _CHUNKED not in body:
-        return {key: _unchunk(value, path) if isinstance(value, dict) else value for key, value in body.items()}
+def _array(packed: msgpack.ExtType, where: str) -> np.ndarray:
+    """One array out of its extension type."""
+    if packed.code not in (_ARRAY, _SCALAR):
+        raise CheckpointError(f"{where}: expected extension type {_ARRAY}, an array, got {packed.code}")
     try:
-        shape = [body["shape"][str(axis)] for axis in range(len(body["shape"]))]
+        shape, name, content = msgpack.unpackb(packed.data)
+        sizes = [int(size) for size in shape]
+        dtype = np.dtype(name if name in _DTYPES else None)
+    except Exception as error:
+        raise CheckpointError(f"{where}: not a packed array: {error or type(error).__name__}") from error
+    if name not in _DTYPES:
+        raise CheckpointError(f"{where}: expected an array of numbers, got dtype {name!r}")
+    if (
+        not isinstance(content, bytes)
+        or min(sizes, default=0) < 0
+        or math.prod(sizes) * dtype.itemsize != len(content)
+    ):
+        got = len(content) if isinstance(content, bytes) else type(content).__name__
+        raise CheckpointError(f"{where}: an array of shape {sizes} {name} does not have {got} bytes")
+    return np.frombuffer(content, dtype).reshape(sizes)
+
+
+def _join(body: Mapping[str, Any], where: str) -> np.ndarray:
+    """One array out of its chunks."""
+    try:
+        shape = [int(body["shape"][str(axis)]) for axis in range(len(body["shape"]))]
         chunks = [body["chunks"][str(index)] for index in range(len(body["chunks"]))]
-        return np.concatenate(chunks).reshape([int(size) for size in shape])
+        return np.concatenate(chunks).reshape(shape)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: a chunked array is malformed: {error}") from error
+        raise CheckpointError(f"{where}: a chunked array is malformed: {error}") from error

@@ -6,8 +6,8 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,13 @@ def write_graph(model: Octo, graph: str, directory: Path) -> bundle.Graph:
     with torch.no_grad(), _silence():
         outputs = module(**inputs)
         program = torch.onnx.export(
-            module, (), kwargs=inputs, dynamo=True, opset_version=OPSET, output_names=list(outputs), verbose=False
+            module,
+            (),
+            kwargs=inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            output_names=list(outputs),
+            verbose=False,
         )
         program.model.ir_version = IR_VERSION
         for node in program.model.graph:
@@ -123,7 +129,9 @@ def write_graph(model: Octo, graph: str, directory: Path) -> bundle.Graph:
 
 
 def _entries(tensors: Mapping[str, Tensor]) -> dict[str, bundle.Tensor]:
-    return {name: bundle.Tensor(_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+    return {
+        name: bundle.Tensor(_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()
+    }
 
 
 @contextlib.contextmanager

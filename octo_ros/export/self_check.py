@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,9 @@ def _language_inputs(example: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: instruction[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
 
 
-def _policy_inputs(model: Octo, example: Mapping[str, Any], language: np.ndarray | None) -> dict[str, np.ndarray]:
+def _policy_inputs(
+    model: Octo, example: Mapping[str, Any], language: np.ndarray | None
+) -> dict[str, np.ndarray]:
     """The example batch under the names of the policy graph's inputs, with noise from a fixed seed."""
     observation, task = example["observation"], example["task"]
     inputs = {name: tensor.numpy() for name, tensor in empty_inputs(model, POLICY).items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -44,17 +45,22 @@ def _data_set(entry: Any, where: str) -> dict[str, Any]:
     mean = _numbers(action, "mean", where)
     std = _numbers(action, "std", where)
     mask = action.setdefault("mask", [True] * len(ACTION_AXES))
-    if not isinstance(mask, list) or len(mask) != len(mean) or any(not isinstance(item, bool) for item in mask):
-        raise CheckpointError(f"{where}: mask: expected {len(mean)} booleans, got {mask!r:.200}")
+    booleans = isinstance(mask, list) and all(isinstance(item, bool) for item in mask)
+    if not booleans or len(mask) != len(ACTION_AXES):
+        raise CheckpointError(f"{where}: mask: expected {len(ACTION_AXES)} booleans, got {mask!r:.200}")
     bounds = {key: _numbers(action, key, where) for key in ("min", "max", "p01", "p99") if key in action}
-    for axis, scaled, deviation in zip(ACTION_AXES, mask, std, strict=True):
-        index = ACTION_AXES.index(axis)
-        still = all(value[index] == bounds["min"][index] for value in bounds.values()) if "min" in bounds else False
-        if deviation < 0 or (deviation == 0 and scaled and not still):
-            raise CheckpointError(f"{where}: std: expected a positive number for {axis}, got {deviation}")
     for low, high in (("min", "max"), ("p01", "p99")):
         if low in bounds and high in bounds and (bounds[low] > bounds[high]).any():
-            raise CheckpointError(f"{where}: {low}: expected at most {high}, got {action[low]} and {action[high]}")
+            raise CheckpointError(
+                f"{where}: {low}: expected at most {high} = {action[high]}, got {action[low]}"
+            )
+    moved = bounds["min"] < bounds["max"] if {"min", "max"} <= set(bounds) else np.ones(len(mean), bool)
+    wrong = (std < 0) | ((std == 0) & moved & mask)
+    if wrong.any():
+        axes = [axis for axis, bad in zip(ACTION_AXES, wrong, strict=True) if bad]
+        raise CheckpointError(
+            f"{where}: std: expected positive numbers for {', '.join(axes)}, got {action['std']}"
+        )
     return {**entry, "action": action}
 
 

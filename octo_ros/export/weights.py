@@ -8,8 +8,9 @@ found with its shape, and every array of the file must be used.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,11 +48,17 @@ MODULES: tuple[tuple[str, str], ...] = (
         _TRANSFORMER + r"/encoderblock_\1/MultiHeadDotProductAttention_0/\2",
     ),
     (r"transformer\.blocks\.(\d+)\.feed_forward_norm", _TRANSFORMER + r"/encoderblock_\1/LayerNorm_1"),
-    (r"transformer\.blocks\.(\d+)\.feed_forward\.into", _TRANSFORMER + r"/encoderblock_\1/MlpBlock_0/Dense_0"),
+    (
+        r"transformer\.blocks\.(\d+)\.feed_forward\.into",
+        _TRANSFORMER + r"/encoderblock_\1/MlpBlock_0/Dense_0",
+    ),
     (r"transformer\.blocks\.(\d+)\.feed_forward\.out", _TRANSFORMER + r"/encoderblock_\1/MlpBlock_0/Dense_1"),
     (r"transformer\.norm", _TRANSFORMER + r"/encoder_norm"),
     (r"head\.pooling\.attention", r"heads_action/map_head"),
-    (r"head\.pooling\.attention\.attention\.(\w+)", r"heads_action/map_head/MultiHeadDotProductAttention_0/\1"),
+    (
+        r"head\.pooling\.attention\.attention\.(\w+)",
+        r"heads_action/map_head/MultiHeadDotProductAttention_0/\1",
+    ),
     (r"head\.pooling\.attention\.norm", r"heads_action/map_head/LayerNorm_0"),
     (r"head\.pooling\.attention\.feed_forward\.into", r"heads_action/map_head/MlpBlock_0/Dense_0"),
     (r"head\.pooling\.attention\.feed_forward\.out", r"heads_action/map_head/MlpBlock_0/Dense_1"),
@@ -194,7 +201,9 @@ def load_weights(model: Octo, config: OctoConfig, parameters: Mapping[str, np.nd
         )
     for name, weight in expected.items():
         if parameters[name].shape != weight.shape:
-            raise CheckpointError(f"{where}: {name}: expected shape {weight.shape}, got {parameters[name].shape}")
+            raise CheckpointError(
+                f"{where}: {name}: expected shape {weight.shape}, got {parameters[name].shape}"
+            )
     state = {
         weight.ours: torch.from_numpy(np.array(weight.load(parameters[weight.official]), order="C"))
         for weight in table

@@ -7,9 +7,9 @@ readout sees those and itself; nothing sees a later timestep.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from typing import Sequence
 
 import numpy as np
 
@@ -64,7 +64,9 @@ def attention_mask(
     prefix_of_token = _group_of_token(prefix, correct)
     step_of_token = _group_of_token(timestep, correct) + len(prefix)
     group = np.concatenate([prefix_of_token, np.tile(step_of_token, window)])
-    time = np.concatenate([np.full(len(prefix_of_token), PREFIX), np.repeat(np.arange(window), len(step_of_token))])
+    time = np.concatenate(
+        [np.full(len(prefix_of_token), PREFIX), np.repeat(np.arange(window), len(step_of_token))]
+    )
     return sees[group[:, None], group[None, :]] & (time[None, :] <= time[:, None])
 
 

@@ -93,7 +93,7 @@ class ScoreNetwork(nn.Module):
         return self.time_out(nn.functional.silu(self.time_into(self.fourier(time))))
 
     def forward(self, embedding: Tensor, noisy: Tensor, time: Tensor) -> Tensor:
-        """Embedding (..., width), actions (..., horizon * action_dim), encoded time (..., time_dim) to noise."""
+        """Embedding (..., width), actions (..., horizon * 7) and encoded time (..., time_dim) to noise."""
         x = self.into(torch.cat([time, embedding, noisy], dim=-1))
         for block in self.blocks:
             x = block(x)

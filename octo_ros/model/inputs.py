@@ -8,8 +8,9 @@ and found here once. Names of the network's inputs are made here too.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -106,8 +107,8 @@ def read_inputs(config: OctoConfig, example: Mapping[str, Any], where: str) -> I
     window = mask.shape[1]
     if not 1 <= window <= config.max_horizon:
         raise CheckpointError(
-            f"{where}: observation/{TIMESTEP_MASK}: expected 1 to max_horizon = {config.max_horizon} timesteps, "
-            f"got shape {mask.shape}"
+            f"{where}: observation/{TIMESTEP_MASK}: expected 1 to {config.max_horizon} timesteps "
+            f"(max_horizon), got shape {mask.shape}"
         )
     stacks, proprio, language = {}, {}, {}
     for name, tokenizer in config.observation_tokenizers.items():
@@ -124,9 +125,13 @@ def read_inputs(config: OctoConfig, example: Mapping[str, Any], where: str) -> I
         if tokens is not None:
             language[name] = tokens
     if not stacks and not proprio:
-        raise CheckpointError(f"{where}: observation: no tokenizer finds a key it takes, got {sorted(observation)}")
+        raise CheckpointError(
+            f"{where}: observation: no tokenizer finds a key it takes, got {sorted(observation)}"
+        )
     if len(language) > 1:
-        raise CheckpointError(f"{where}: more than one language tokenizer is not supported, got {sorted(language)}")
+        raise CheckpointError(
+            f"{where}: more than one language tokenizer is not supported, got {sorted(language)}"
+        )
     inputs = Inputs(window, stacks, proprio, language)
     strangers = set(inputs.goals) - set(inputs.images)
     if strangers:
@@ -183,7 +188,9 @@ def _proprio(
     name: str, tokenizer: LowdimTokenizer, observation: Mapping[str, Any], window: int, where: str
 ) -> int | None:
     where_name = f"{where}: values of observation tokenizer {name!r}"
-    keys = [key for pattern in tokenizer.obs_keys for key in _matching([pattern], list(observation), where_name)]
+    keys = [
+        key for pattern in tokenizer.obs_keys for key in _matching([pattern], list(observation), where_name)
+    ]
     if not keys:
         if not tokenizer.proper_pad_mask or not tokenizer.obs_keys:
             raise CheckpointError(f"{where_name}: no key matches {tokenizer.obs_keys}")
@@ -193,7 +200,8 @@ def _proprio(
     array = _array(observation, PROPRIO, 3, where_name)
     if array.shape[1] != window or array.dtype != np.float32:
         raise CheckpointError(
-            f"{where_name}: {PROPRIO}: expected (batch, {window}, values) float32, got {array.shape} {array.dtype}"
+            f"{where_name}: {PROPRIO}: expected (batch, {window}, values) float32, "
+            f"got {array.shape} {array.dtype}"
         )
     return array.shape[2]
 
@@ -207,7 +215,9 @@ def _language(name: str, tokenizer: LanguageTokenizer, task: Mapping[str, Any], 
     instruction = task[INSTRUCTION]
     if not isinstance(instruction, dict) or set(instruction) != {"input_ids", "attention_mask"}:
         got = sorted(instruction) if isinstance(instruction, dict) else type(instruction).__name__
-        raise CheckpointError(f"{where_name}: {INSTRUCTION}: expected input_ids and attention_mask, got {got}")
+        raise CheckpointError(
+            f"{where_name}: {INSTRUCTION}: expected input_ids and attention_mask, got {got}"
+        )
     ids, mask = (_array(instruction, key, 2, where_name) for key in ("input_ids", "attention_mask"))
     if ids.shape != mask.shape or ids.dtype.kind not in "iu" or mask.dtype.kind not in "iub":
         raise CheckpointError(

@@ -5,7 +5,7 @@ Each stage is a method of its own, so that an engine may run them at different t
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Octo(nn.Module):
         self.text = None
         self.task_tokenizers = nn.ModuleDict()
         if t5 is not None:
-            (name, length), = inputs.language.items()
+            ((name, length),) = inputs.language.items()
             self.text = T5Encoder(t5, length)
             self.task_tokenizers[f"task_{name}"] = LanguageTokens(
                 config.task_tokenizers[name], length, t5.width
@@ -79,7 +79,9 @@ class Octo(nn.Module):
     @property
     def timestep(self) -> list[Group]:
         """Groups of each timestep, in order."""
-        observations = [Group(name, tokenizer.count) for name, tokenizer in self.observation_tokenizers.items()]
+        observations = [
+            Group(name, tokenizer.count) for name, tokenizer in self.observation_tokenizers.items()
+        ]
         repeated = [Group(f"obs_{group.name}", group.tokens) for group in self.prefix]
         return [*observations, *(repeated if self.repeat_task_tokens else []), *self.readouts]
 
@@ -95,9 +97,7 @@ class Octo(nn.Module):
             tokens[name] = Tokens(self.projections[name](values) + self.positions[name], mask)
         return tokens
 
-    def timestep_tokens(
-        self, inputs: Mapping[str, Tensor], task: Mapping[str, Tokens]
-    ) -> dict[str, Tokens]:
+    def timestep_tokens(self, inputs: Mapping[str, Tensor], task: Mapping[str, Tokens]) -> dict[str, Tokens]:
         """The groups of every timestep, positions added: (B, window, n, width) each."""
         window = self.inputs.window
         seen = inputs[TIMESTEP_MASK]  # (B, window)
@@ -187,4 +187,6 @@ def _join(groups: Sequence[Tokens], shape: tuple[int, ...]) -> tuple[Tensor | No
 def _split(out: Tensor, groups: Sequence[Group], tokens: Mapping[str, Tokens]) -> dict[str, Tokens]:
     """The parts of (..., n, width) that belong to each group, with the masks they came with."""
     parts = out.split([group.tokens for group in groups], dim=-2) if groups else ()
-    return {group.name: Tokens(part, tokens[group.name].mask) for group, part in zip(groups, parts, strict=True)}
+    return {
+        group.name: Tokens(part, tokens[group.name].mask) for group, part in zip(groups, parts, strict=True)
+    }

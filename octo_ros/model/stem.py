@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from octo_ros.model.config import PatchEncoder, SmallStem
+from octo_ros.model.support import NORM_GROUPS, STEM_PATCH
 
-GROUPS = 32
 EPSILON = 1e-6
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,11 +38,11 @@ class Stem(nn.Module):
         self.norms = nn.ModuleList()
         patch = config.patch_size
         if isinstance(config, SmallStem):
-            patch //= 16
+            patch //= STEM_PATCH
             rows = zip(config.kernel_sizes, config.strides, config.features, config.padding, strict=False)
             for kernel, stride, features, padding in rows:
                 self.convolutions.append(StandardizedConv(channels, features, kernel, stride, padding))
-                self.norms.append(nn.GroupNorm(GROUPS, features, eps=EPSILON))
+                self.norms.append(nn.GroupNorm(NORM_GROUPS, features, eps=EPSILON))
                 channels = features
         self.embedding = nn.Conv2d(channels, config.num_features, patch, patch)
 
@@ -56,7 +56,11 @@ class Stem(nn.Module):
     def patches(self, height: int, width: int) -> int:
         """Number of patches of an image of this size [pixel]; 0 if it is too small."""
         for convolution in [*self.convolutions, self.embedding]:
-            kernel, stride, padding = convolution.kernel_size[0], convolution.stride[0], convolution.padding[0]
+            kernel, stride, padding = (
+                convolution.kernel_size[0],
+                convolution.stride[0],
+                convolution.padding[0],
+            )
             height, width = ((size + 2 * padding - kernel) // stride + 1 for size in (height, width))
             if min(height, width) < 1:
                 return 0

@@ -146,6 +146,8 @@ def relative_buckets(length: int, buckets: int) -> np.ndarray:
     half = buckets // 2
     exact = half // 2
     distance = np.abs(offset)
-    ratio = np.log(np.maximum(distance, 1).astype(np.float32) / exact) / np.log(np.float32(MAX_DISTANCE / exact))
+    ratio = np.log(np.maximum(distance, 1).astype(np.float32) / exact) / np.log(
+        np.float32(MAX_DISTANCE / exact)
+    )
     far = np.minimum(exact + (ratio * (half - exact)).astype(np.int64), half - 1)
     return np.where(offset > 0, half, 0) + np.where(distance < exact, distance, far)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from octo_ros.model.support import POOLING_HEADS
+
 EPSILON = 1e-6
 
 
@@ -103,12 +105,10 @@ class Transformer(nn.Module):
 class AttentionPooling(nn.Module):
     """Learned queries that gather a sequence into a few vectors (the official `MAPHead`)."""
 
-    HEADS = 8
-
     def __init__(self, width: int, outputs: int = 1):
         super().__init__()
         self.probe = nn.Parameter(torch.zeros(1, outputs, width))
-        self.attention = Attention(width, self.HEADS)
+        self.attention = Attention(width, POOLING_HEADS)
         self.norm = nn.LayerNorm(width, eps=EPSILON)
         self.feed_forward = FeedForward(width, 4 * width)
 
