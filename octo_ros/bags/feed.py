@@ -64,30 +64,28 @@ class Feed:
             if clock.warning:
                 log.warn(clock.warning)
 
-    def run(self, rate_hz: float, progress: Callable[[int, int], None] | None) -> float:
-        """Feeds the whole bag, with ticks of the policy at `rate_hz`; returns the bag's length [s].
+    def run(self, rate_hz: float, progress: Callable[[int, int], None] | None) -> None:
+        """Feeds the whole bag, with ticks of the policy at `rate_hz`.
 
         One more period is run after the last message, so that the last frame is acted on.
         """
         total = sum(self._bag.topics[topic].count for topic in self._takers)
         ticks: Ticks | None = None
-        start_ns = last_ns = 0
         for done, record in enumerate(self._bag.records(self._takers), start=1):
             if ticks is None:
-                start_ns = record.log_ns
-                ticks = Ticks(start_ns, rate_hz, WATCH_RATE_HZ)
+                self._log.start_ns = record.log_ns
+                ticks = Ticks(record.log_ns, rate_hz, WATCH_RATE_HZ)
                 if self._instruction is not None:
-                    self._loop.instruct(self._instruction, start_ns)
+                    self._loop.instruct(self._instruction, record.log_ns)
             for tick in ticks.before(record.log_ns):
                 self._loop.run(tick)
             self._take(record)
-            last_ns = record.log_ns
+            self._log.end_ns = record.log_ns
             if progress is not None:
                 progress(min(done, total), total)
         if ticks is not None:
-            for tick in ticks.before(last_ns + round(NANOSECONDS / rate_hz) + 1):
+            for tick in ticks.before(self._log.end_ns + round(NANOSECONDS / rate_hz) + 1):
                 self._loop.run(tick)
-        return (last_ns - start_ns) / NANOSECONDS
 
     def _take(self, record: Record) -> None:
         try:

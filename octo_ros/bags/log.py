@@ -71,15 +71,18 @@ class ReplayLog:
 
     Attributes:
         joint_names: of the robot; left out of a limit's kind.
+        start_ns, end_ns: log times of the first and last message that was read [ns].
         frames: camera to the number of frames that were read.
         states: (time [ns], state) at the start and at each change.
         frame_refusals: (time [ns], refusal) whenever no set of frames was usable and one was due.
         failures: (time [ns], reason) whenever the policy refused its input.
-        commands: number of decisions that go to a controller.
+        commands: number of actions that became a command.
         joint_states: number the filter took; joint_states_rejected: reason to number.
     """
 
     joint_names: tuple[str, ...]
+    start_ns: int = 0
+    end_ns: int = 0
     frames: dict[str, int] = field(default_factory=dict)
     episodes: list[Episode] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -106,7 +109,7 @@ class ReplayLog:
 
     def verdict(self, decision: Decision) -> None:
         """Adds a decision."""
-        self.commands += decision.is_command
+        self.commands += decision.is_command and decision.status in (Status.OK, Status.LIMITED)
         kinds = dict.fromkeys(self.kind(refusal.limit) for refusal in decision.refusals)
         self.verdicts.append(Verdict(decision.stamp_ns, decision.status, decision.state, tuple(kinds)))
 

@@ -115,7 +115,7 @@ def replay(
                 output,
             )
             feed = Feed(opened, topic_map, loop, choice.arm, log, instruction, goal_camera(manifest))
-            duration_s = feed.run(rate_hz, progress)
+            feed.run(rate_hz, progress)
         _check_outcome(opened, log)
         comparison = _compare(feed.recorded, log, filter_options.data_rate_hz)
         setting = Setting(
@@ -132,10 +132,11 @@ def replay(
             seed=seed,
             rate_hz=rate_hz,
             data_rate_hz=filter_options.data_rate_hz,
+            reset=reset_on_instruction,
             topics={**topic_map.cameras, **topic_map.inputs},
             masked=topic_map.masked,
         )
-        summary = summarize(setting, log, comparison, duration_s)
+        summary = summarize(setting, log, comparison)
         write_actions(work, log, comparison)
         (work / SUMMARY).write_text(summary.to_json(), encoding="utf-8")
         write_report(work, summary, log, comparison)
@@ -151,7 +152,7 @@ def goal_camera(manifest: Manifest) -> str | None:
 def _act_options(
     options: ActOptions | None, manifest: Manifest, dataset: str | None, seed: int | None
 ) -> ActOptions:
-    """The options with the replay's arguments in them; StatisticsError where the bundle lacks the data set."""
+    """The options with the replay's arguments; StatisticsError where the bundle lacks the data set."""
     options = options or ActOptions()
     readable = manifest.language is not None and manifest.language.tokenizer_file is not None
     named = choose_dataset(manifest, dataset or options.dataset)
@@ -165,7 +166,8 @@ def _check_task(bag: Bag, topics: TopicMap, manifest: Manifest, instruction: str
     if instruction is None and "instruction" not in topics.inputs and not goal:
         raise BagError(
             f"{bag.path}: nothing says what to do: no message on /octo/instruction or /octo/goal_image; "
-            "pass an instruction (--instruction TEXT) or map a topic (--topic instruction=/topic, goal_image=/topic)"
+            "pass an instruction (--instruction TEXT), or map a topic (--topic instruction=/topic or "
+            "goal_image=/topic)"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from octo_ros.bags.log import ReplayLog
 from octo_ros.bags.recorded import Comparison
 from octo_ros.bags.staging import FORMAT
-from octo_ros.types import ACTION_AXES
+from octo_ros.types import ACTION_AXES, NANOSECONDS
 
 LISTED = 20
 """Most unreadable messages and failures that are listed one by one; all are counted."""
@@ -37,6 +37,7 @@ class Setting:
         seed: of the noise.
         rate_hz: of the policy [Hz].
         data_rate_hz: rate the data set was recorded at [Hz].
+        reset: whether an instruction reset history, filter and arm.
         topics: input to topic, those that were read.
         masked: cameras of the bundle that the bag does not have.
     """
@@ -54,6 +55,7 @@ class Setting:
     seed: int | None
     rate_hz: float
     data_rate_hz: float
+    reset: bool
     topics: Mapping[str, str]
     masked: tuple[str, ...]
 
@@ -71,7 +73,7 @@ class ReplaySummary:
         actions: number of actions of the policy.
         latency_p50_s, latency_p95_s: wall-clock time of an action on this machine [s]; None without actions.
         decisions: filter's status to number of decisions, repeats of a hold included.
-        commands: number of decisions that moved the arm or could have.
+        commands: number of actions that became a command; holds are not counted.
         refusals: kind of limit to number of decisions that met it.
         stops: number of times the filter went to STOPPED or ESTOP.
         frame_refusals: "camera: reason" to number of ticks without a usable set of frames.
@@ -141,9 +143,7 @@ class ReplaySummary:
         return f"p50 {p50_ms:.0f} ms, p95 {p95_ms:.0f} ms each on this machine"
 
 
-def summarize(
-    setting: Setting, log: ReplayLog, comparison: Comparison | None, duration_s: float
-) -> ReplaySummary:
+def summarize(setting: Setting, log: ReplayLog, comparison: Comparison | None) -> ReplaySummary:
     """Counts what a log holds."""
     latencies = [step.latency_s for step in log.steps]
     p50, p95 = map(float, np.percentile(latencies, (50, 95))) if latencies else (None, None)
@@ -153,7 +153,7 @@ def summarize(
     return ReplaySummary(
         setting=setting,
         warnings=tuple(log.warnings),
-        duration_s=duration_s,
+        duration_s=(log.end_ns - log.start_ns) / NANOSECONDS,
         frames=dict(log.frames),
         episodes=len(log.episodes),
         actions=len(log.steps),
