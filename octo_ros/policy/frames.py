@@ -53,7 +53,7 @@ class FrameSync:
     grows from one `take` to the next, so no set comes twice.
 
     A clock that jumps back (a bag that loops, a simulation that restarts) empties the buffers: seen
-    when a camera's stamp goes back by more than the maximum age, or when `now_ns` goes back.
+    when `now_ns` goes back, or a camera's stamp by more than the maximum age and the tolerance.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class FrameSync:
         if camera not in self._stamps:
             raise ParameterError(f"camera: expected one of {', '.join(self.cameras)}, got {camera!r}")
         stamps, images = self._stamps[camera], self._images[camera]
-        if stamps and stamp_ns < stamps[-1] - self.max_age_ns:
+        if stamps and stamp_ns < self._useless_ns(stamps[-1]):
             self._drop_frames()
         at = bisect.bisect_left(stamps, stamp_ns)
         if at < len(stamps) and stamps[at] == stamp_ns:
@@ -100,8 +100,7 @@ class FrameSync:
             return
         stamps.insert(at, stamp_ns)
         images.insert(at, image)
-        # What is older than this can no longer be young enough for any set.
-        useless = bisect.bisect_left(stamps, stamps[-1] - self.max_age_ns - self.tolerance_ns)
+        useless = bisect.bisect_left(stamps, self._useless_ns(stamps[-1]))
         useless = max(useless, len(stamps) - CAPACITY)
         del stamps[:useless], images[:useless]
 
@@ -137,6 +136,10 @@ class FrameSync:
             apart_ns = max(newest.values()) - newest[oldest_camera]
             return self._refusal("unpaired", oldest_camera, apart_ns, self.tolerance_ns)
         return self._refusal("repeated", oldest_camera, age_ns, self.max_age_ns)
+
+    def _useless_ns(self, newest_ns: int) -> int:
+        """What is older is too old for any set, as the newest is ahead of now by the tolerance at most."""
+        return newest_ns - self.max_age_ns - self.tolerance_ns
 
     def _see_clock(self, now_ns: int) -> None:
         """Drops what a clock that went back has made meaningless: frames and sets of its future."""
