@@ -61,6 +61,7 @@ class PolicyNode(ManagedNode):
             values["bundle"], values["backend"], act_options(values), threads=values["threads"] or None
         )
         self._manifest = self._policy.manifest
+        _ = self._policy.statistics  # a data set that must be named is an error now, not at the first task
         cameras = self._cameras(values["cameras"])
         self._frames = FrameSync(
             cameras,
@@ -96,6 +97,8 @@ class PolicyNode(ManagedNode):
             self._jumps.unregister()
         if self._worker is not None:
             self._worker.close()
+        if self._policy is not None:
+            self._policy.close()
         self._jumps = self._worker = self._policy = None
 
     def _connect(self, values: dict, cameras: tuple[str, ...]) -> None:

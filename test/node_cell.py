@@ -1,0 +1,174 @@
+"""What the tests of the nodes share: an operator's node, real node processes, their logs.
+
+Import it after `pytest.importorskip("rclpy")`. Every test process has a DDS domain of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from octo_ros.nodes.messages import NORMALIZED_AXES, time_message
+from octo_ros.nodes.processes import NodeProcess
+from octo_ros.resources import share_path
+
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
+ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE
+ACTIVE = State.PRIMARY_STATE_ACTIVE
+
+URDF = share_path("urdf/fr3.urdf")
+STEP = (0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 1.0)
+"""A normalized action of the small bundle that moves the tool slowly."""
+
+
+class Process(NodeProcess):
+    """A node's process that can also be killed, and whose output can be read."""
+
+    def kill(self) -> None:
+        """Ends the process at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, seconds: float) -> int:
+        """Waits until it ends by itself; returns its exit status."""
+        return self._process.wait(timeout=seconds)
+
+    def output(self) -> str:
+        """Everything it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+class Cell(Node):
+    """The operator and the cameras of a robot cell."""
+
+    def __init__(self) -> None:
+        super().__init__("test_cell")
+        self.image_age_s = 0.0
+        self._cameras: dict[str, object] = {}
+        self._callers: dict[str, object] = {}
+        self._instruction = self.create_publisher(String, "octo/instruction", 1)
+        self._e_stop = self.create_publisher(Bool, "octo/e_stop", 1)
+        self._actions = self.create_publisher(JointState, "octo/action", 1)
+
+    def record(self, kind: type, topic: str) -> list:
+        """A list that grows by each message of a topic."""
+        received: list = []
+        self.create_subscription(kind, topic, received.append, 10)
+        return received
+
+    def show(self, *cameras: str) -> None:
+        """Lets exactly these cameras deliver frames at 20 Hz."""
+        for name in cameras:
+            self._cameras.setdefault(
+                name, self.create_publisher(Image, f"camera/{name}/image_raw", qos_profile_sensor_data)
+            )
+        self._shown = cameras
+        if not hasattr(self, "_frame_timer"):
+            self._frame_timer = self.create_timer(0.05, self._show)
+
+    def say(self, instruction: str) -> None:
+        """Publishes an instruction."""
+        self._instruction.publish(String(data=instruction))
+
+    def press_e_stop(self, pressed: bool) -> None:
+        """Publishes the state of the e-stop button."""
+        self._e_stop.publish(Bool(data=pressed))
+
+    def act(self, values=STEP, names=NORMALIZED_AXES) -> None:
+        """Publishes an action, stamped now."""
+        message = JointState(name=list(names), position=[float(value) for value in values])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._actions.publish(message)
+
+    def stream(self, seconds: float, values=STEP) -> None:
+        """Publishes actions at 10 Hz."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.act(values)
+            self.spin(0.1)
+
+    def spin(self, seconds: float) -> None:
+        """Handles messages for a while."""
+        self.wait(lambda: False, seconds)
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Handles messages until a condition holds; returns whether it does."""
+        end = time.monotonic() + seconds
+        while not condition() and (left := end - time.monotonic()) > 0.0:
+            rclpy.spin_once(self, timeout_sec=min(left, 0.05))
+        return condition()
+
+    def change(self, node: str, transition: int) -> bool:
+        """Asks a lifecycle node for a transition; returns whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f"{node}/change_state", request).success
+
+    def state(self, node: str) -> int:
+        """The primary state of a lifecycle node."""
+        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+
+    def trigger(self, service: str) -> tuple[bool, str]:
+        """Calls a Trigger service."""
+        response = self.call(Trigger, service, Trigger.Request())
+        return response.success, response.message
+
+    def call(self, kind: type, service: str, request: object):
+        """Calls a service and returns its answer."""
+        if service not in self._callers:
+            self._callers[service] = self.create_client(kind, service)
+        client = self._callers[service]
+        assert client.wait_for_service(timeout_sec=20.0), f"{service} is not offered"
+        future = client.call_async(request)
+        rclpy.spin_until_future_complete(self, future, timeout_sec=30.0)
+        assert future.done(), f"{service} did not answer"
+        return future.result()
+
+    def _show(self) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds - round(self.image_age_s * 1e9)
+        for name in self._shown:
+            frame = np.full((24, 32, 3), 100, dtype=np.uint8)
+            image = Image(height=24, width=32, step=96, encoding="bgr8", data=frame.tobytes())
+            image.header.stamp = time_message(stamp_ns)
+            self._cameras[name].publish(image)
+
+
+@contextmanager
+def open_cell():
+    """A cell in a DDS domain of this process's own."""
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    rclpy.init()
+    cell = Cell()
+    try:
+        yield cell
+    finally:
+        cell.destroy_node()
+        rclpy.shutdown()
+
+
+@contextmanager
+def processes(directory: Path, **nodes: dict):
+    """Node processes by name with their parameters; all of them are ended on leaving."""
+    started = {}
+    try:
+        for name, parameters in nodes.items():
+            log = directory / f"{name}-{time.monotonic_ns()}.log"
+            started[name] = Process(name, log, parameters)
+        yield started
+    finally:
+        for process in started.values():
+            process.stop()
