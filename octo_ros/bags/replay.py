@@ -102,7 +102,7 @@ def replay(
         with (
             octo_ros.load_policy(bundle, backend, options) as policy,
             Output(work, model, filter_options.data_rate_hz, HOLD_S) as output,
-            _warnings_into(log),
+            _warnings_into(log, but_not="octo_ros.policy.policy" if options.mask_language else None),
         ):
             policy.warm_up()
             loop = ReplayLoop(
@@ -213,14 +213,18 @@ def _compare(recorded: RecordedActions, log: ReplayLog, data_rate_hz: float) -> 
 
 
 @contextmanager
-def _warnings_into(log: ReplayLog) -> Iterator[None]:
-    """What the package logs as a warning meanwhile becomes a warning of the replay; once for each kind."""
+def _warnings_into(log: ReplayLog, but_not: str | None) -> Iterator[None]:
+    """What the package logs as a warning meanwhile becomes a warning of the replay; once for each kind.
+
+    Args: but_not, a logger that is left out: the policy's, which repeats with each instruction that
+    it masks what `_bundle_warnings` says once.
+    """
 
     class Handler(logging.Handler):
         seen: set[str] = set()
 
         def emit(self, record: logging.LogRecord) -> None:
-            if str(record.msg) not in self.seen:
+            if record.name != but_not and str(record.msg) not in self.seen:
                 self.seen.add(str(record.msg))
                 log.warn(record.getMessage())
 

@@ -177,7 +177,7 @@ def _frames(log: ReplayLog, comparison: Comparison | None) -> str:
     return (
         "<h2>Frames and actions</h2>"
         f"<p>{legend}. The arrow is dx (up) and dy (left) in the robot's base axes, from the frame's middle; "
-        f"the bars are dz and the gripper (full is open). In full length they are {full_m * 1e3:.0f} mm a step. "
+        f"the bars are dz and the gripper (full is open). Their full length is {full_m * 1e3:.0f} mm a step. "
         f"It is a scheme: without a camera calibration nothing is projected into the frame.{note}</p>"
         f'<div class="episodes of{columns}" style="grid-template-columns:repeat({columns},1fr)">{cards}</div>'
     )
