@@ -225,7 +225,7 @@ def _table(cell: Cell) -> Table:
     table = Table(box=SIMPLE, collapse_padding=True)
     table.add_column("instruction", no_wrap=True, max_width=26)
     for column in ("frames", "actions", "Hz", "p50 ms", "p95 ms", "limited", "stops"):
-        table.add_column(column, justify="right", no_wrap=True, min_width=len(column))
+        table.add_column(column, justify="right", no_wrap=True, min_width=max(4, len(column)))
     for episode in cell.episodes:
         p50, p95 = _percentiles(episode.latencies)
         table.add_row(
