@@ -209,7 +209,7 @@ class SafetyFilter:
             dt=dt,
             tool_position=there.position,
             tool_quaternion=quaternion_xyzw(there.rotation),
-            tool_twist=pose_error(here, there) / dt,
+            tool_twist=pose_error(here, there) / dt if (self._commanded != before).any() else np.zeros(6),
             gripper=self._gripper,
             refusals=refusals,
         )

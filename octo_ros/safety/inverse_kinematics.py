@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,10 @@ from octo_ros.safety.robot import Robot
 
 ITERATIONS = 8
 CONVERGED = 1e-8  # [m, rad]
+STILL = 1e-6  # a step shorter than this is the last [rad or m]
 WEIGHT = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])  # a radian counts as 0.3 m, about the size of a wrist
 DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
 DAMPING = 0.1  # at a singular value of zero [m/rad]
-STUCK = 0.1  # a first step that brings less than this share of the way calls for another posture
 NUDGE = 0.05  # displacement that leaves a singular posture [rad or m]
 
 
@@ -33,33 +34,36 @@ class Solution:
 
 
 def solve(
-    robot: Robot, start: np.ndarray, target: Pose, low: np.ndarray, high: np.ndarray, reach: np.ndarray
+    robot: Robot,
+    start: np.ndarray,
+    target: Pose,
+    low: np.ndarray,
+    high: np.ndarray,
+    reach: np.ndarray,
+    damping: float = DAMPING,
 ) -> Solution:
     """Newton steps from `start` (n,) towards `target`.
 
     `low` and `high` (n,), (n,) bound each joint's displacement; a joint that meets its bound
-    stays there and the others are solved again. The steps end when the pose is met, or when a
-    joint has moved further than `reach` (n,), since the motion will be shortened then and only
-    its direction counts.
+    stays there and the others are solved again. The steps end when the pose is met,
+    when they become negligible, or when a joint has moved further than `reach` (n,), since the motion will be
+    shortened then and only its direction counts. `damping` is that of a singular value of zero [m/rad].
     """
     delta, clamped = np.zeros_like(start), {}
     for _ in range(ITERATIONS):
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
         if np.max(np.abs(error)) < CONVERGED:
             break
-        jacobian = robot.jacobian(start + delta)
-        step, stopped = bounded_step(jacobian, error, low - delta, high - delta)
-        if not stopped and not delta.any() and _size(jacobian @ step) < STUCK * _size(error):
-            step = nudge(robot, start, target, jacobian, low, high)
+        step, stopped = bounded_step(robot.jacobian(start + delta), error, low - delta, high - delta, damping)
         clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
         delta = np.clip(delta + step, low, high)
-        if np.any(np.abs(delta) > reach):
+        if np.any(np.abs(delta) > reach) or np.max(np.abs(step)) < STILL:
             break
     return Solution(delta, clamped)
 
 
 def bounded_step(
-    jacobian: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray
+    jacobian: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray, damping: float = DAMPING
 ) -> tuple[np.ndarray, dict[int, float]]:
     """(n,) damped least-squares step for `error` (6,) with each joint between `low` and `high` (n,).
 
@@ -70,7 +74,7 @@ def bounded_step(
     free = np.ones(len(low), dtype=bool)
     while free.any():
         rest = error - jacobian[:, ~free] @ step[~free]
-        step[free] = damped_step(jacobian[:, free], rest)
+        step[free] = damped_step(jacobian[:, free], rest, damping)
         excess = np.where(free, np.maximum(step - high, low - step), 0.0)
         worst = int(np.argmax(excess))
         if excess[worst] <= 0.0:
@@ -81,34 +85,27 @@ def bounded_step(
     return step, stopped
 
 
-def nudge(
-    robot: Robot, start: np.ndarray, target: Pose, jacobian: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-    """(n,) small displacement out of a singular posture, towards the target if any way is, else zero.
+def nudges(robot: Robot, start: np.ndarray, low: np.ndarray, high: np.ndarray) -> Iterator[np.ndarray]:
+    """Small displacements (n,) out of a singular posture, both ways along each singular direction.
 
-    In a singular posture (a stretched elbow) no joint velocity moves the tool in some direction,
-    but the curvature of a motion along a singular direction does. Both ways along each are tried.
+    There (a stretched elbow) no joint velocity moves the tool one way, but the curvature of a
+    motion along a singular direction does.
     """
-    _, values, right = np.linalg.svd(jacobian * WEIGHT[:, None])
+    _, values, right = np.linalg.svd(robot.jacobian(start) * WEIGHT[:, None])
     values = np.concatenate((values, np.zeros(len(right) - len(values))))
-    best, shortest = np.zeros_like(start), _size(pose_error(Pose(*robot.tool_pose(start)), target))
     for direction in right[values < DAMPED_BELOW]:
-        for displacement in (NUDGE * direction, -NUDGE * direction):
-            displacement = np.clip(displacement, low, high)
-            missing = _size(pose_error(Pose(*robot.tool_pose(start + displacement)), target))
-            if missing < shortest:
-                best, shortest = displacement, missing
-    return best
+        yield np.clip(NUDGE * direction, low, high)
+        yield np.clip(-NUDGE * direction, low, high)
 
 
-def damped_step(jacobian: np.ndarray, error: np.ndarray) -> np.ndarray:
+def damped_step(jacobian: np.ndarray, error: np.ndarray, damping: float = DAMPING) -> np.ndarray:
     """(n,) least-squares step for `error` (6,), smallest of all; only near-singular directions are damped."""
     left, values, right = np.linalg.svd(jacobian * WEIGHT[:, None], full_matrices=False)
     near = np.clip(1.0 - (values / DAMPED_BELOW) ** 2, 0.0, 1.0)
-    gains = values / np.maximum(values**2 + near * DAMPING**2, 1e-12)
+    gains = values / np.maximum(values**2 + near * damping**2, 1e-12)
     return right.T @ (gains * (left.T @ (error * WEIGHT)))
 
 
-def _size(displacement: np.ndarray) -> float:
+def size(displacement: np.ndarray) -> float:
     """Weighted length of a tool displacement (6,) [m]."""
     return float(np.linalg.norm(displacement * WEIGHT))

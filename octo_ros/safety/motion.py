@@ -34,6 +34,15 @@ class Motion:
         """Tool positions (SEGMENTS + 1, 3) [m] and rotations (SEGMENTS + 1, 3, 3), ends included."""
         return self.robot.tool_path(self.start, self.delta, SEGMENTS)
 
+    @property
+    def end(self) -> np.ndarray:
+        """(n,) where it ends [rad or m]."""
+        return self.start + self.delta
+
+    def rounded(self) -> Motion:
+        """The motion to exactly the numbers that will be emitted."""
+        return Motion(self.robot, self.start, self.end - self.start, self.dt)
+
     def scaled(self, fraction: float) -> Motion:
         """The first `fraction` of the way, in the same time."""
         return Motion(self.robot, self.start, self.delta * fraction, self.dt)

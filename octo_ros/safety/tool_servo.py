@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from octo_ros.safety.compose import Pose, pose_error
 from octo_ros.safety.decision import Refusal
-from octo_ros.safety.inverse_kinematics import Solution, solve
+from octo_ros.safety.inverse_kinematics import DAMPING, Solution, nudges, size, solve
 from octo_ros.safety.limits import JointPosition, JointVelocity, Limit, ToolSpeed, WorkspaceBox
 from octo_ros.safety.motion import Motion
 from octo_ros.safety.options import FilterOptions
@@ -22,6 +23,12 @@ UNNOTICED = 1e-6
 
 REACHED = (1e-4, 1e-3)
 """Distance [m] and angle [rad] within which a target counts as reached."""
+
+STUCK = 0.1
+"""A motion that brings less than this share of the way calls for a detour."""
+
+DETOUR = 0.2
+"""How far inwards a path along a wall may be drawn, as a share of the way that is asked for."""
 
 ROUNDS = 4
 """How often a motion is shortened before it is given up."""
@@ -74,27 +81,66 @@ class ToolServo:
         """The motion from `start` (n,) towards `target` in `dt` seconds; none where no part of it is safe."""
         low, high = self._position.interval(start, dt)
         solution = solve(self.robot, start, target, low, high, self._velocity.bound * dt)
-        motion = Motion(self.robot, start, solution.delta, dt)
-        refusals: list[Refusal] = []
-        for _ in range(ROUNDS):
-            # Written back to what will be emitted, so that the check sees the rounded numbers.
-            motion = Motion(self.robot, start, (start + motion.delta) - start, dt)
-            fraction, binding = self._allowed(motion)
-            refusals.extend(binding)
-            if fraction == 1.0:
-                break
-            motion = motion.scaled(fraction)
-        else:
-            return Advance(start.copy(), False, tuple(refusals))
-        end = start + motion.delta
-        missing = pose_error(Pose(*self.robot.tool_pose(end)), target)
+        motion, refusals = self._shortened(Motion(self.robot, start, solution.delta, dt))
+        asked = size(self._missing(start, target))
+        if asked > UNNOTICED and size(self._missing(motion.end, target)) > (1.0 - STUCK) * asked:
+            motion = self._best(motion, target, self._detours(start, target, asked, low, high, dt))
+        missing = self._missing(motion.end, target)
         distance, angle = float(np.linalg.norm(missing[:3])), float(np.linalg.norm(missing[3:]))
         if not refusals and distance <= REACHED[0] and angle <= REACHED[1]:
-            return Advance(end, True, ())
+            return Advance(motion.end, True, ())
         refusals.extend(self._stopped_joints(solution, start, dt))
         if not refusals:
             refusals.append(_out_of_reach(distance, angle))
-        return Advance(end, False, tuple(refusals))
+        return Advance(motion.end, False, tuple(refusals))
+
+    def _missing(self, joints: np.ndarray, target: Pose) -> np.ndarray:
+        """(6,) displacement [m, rad] that the tool at `joints` (n,) lacks to the target."""
+        return pose_error(Pose(*self.robot.tool_pose(joints)), target)
+
+    def _best(self, motion: Motion, target: Pose, deltas: Iterable[np.ndarray]) -> Motion:
+        """Whichever ends nearest to the target, of `motion` and of what is allowed of each other delta."""
+        shortest = size(self._missing(motion.end, target))
+        for delta in deltas:
+            if size(self._missing(motion.start + delta, target)) >= shortest:
+                continue
+            other, _ = self._shortened(Motion(self.robot, motion.start, delta, motion.dt))
+            missing = size(self._missing(other.end, target))
+            if missing < shortest:
+                motion, shortest = other, missing
+        return motion
+
+    def _detours(
+        self, start: np.ndarray, target: Pose, asked: float, low: np.ndarray, high: np.ndarray, dt: float
+    ) -> Iterator[np.ndarray]:
+        """Other displacements (n,) for when the straight one brings next to nothing.
+
+        Beside a wall the path may bend through it: a target drawn a little inwards goes around.
+        In a singular posture damping may leave nothing: an undamped step is slow but straight,
+        and a nudge changes the posture.
+        """
+        position = self.robot.tool_pose(start)[0]
+        pull = DETOUR * asked
+        low_wall = np.minimum(self._box.minimum + CLEARANCE, position + pull)
+        high_wall = np.maximum(self._box.maximum - CLEARANCE, position - pull)
+        inwards = Pose(np.clip(target.position, low_wall, high_wall), target.rotation)
+        for damping in (DAMPING, 0.0):
+            yield solve(self.robot, start, inwards, low, high, self._velocity.bound * dt, damping).delta
+        yield from nudges(self.robot, start, low, high)
+
+    def _shortened(self, motion: Motion) -> tuple[Motion, list[Refusal]]:
+        """As much of `motion` as every limit allows, checked as it will be emitted, and what binds."""
+        refusals: list[Refusal] = []
+        for _ in range(ROUNDS):
+            motion = motion.rounded()
+            fraction, binding = self._allowed(motion)
+            refusals.extend(binding)
+            if fraction == 1.0:
+                return motion, refusals
+            if fraction == 0.0:
+                break
+            motion = motion.scaled(fraction)
+        return motion.scaled(0.0).rounded(), refusals
 
     def _allowed(self, motion: Motion) -> tuple[float, list[Refusal]]:
         """The fraction that all limits allow, and every one that binds; nothing of a motion not finite."""
