@@ -31,6 +31,8 @@ UNCONFIGURED, INACTIVE = State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_I
 ACTIVE = State.PRIMARY_STATE_ACTIVE
 
 URDF = share_path("urdf/fr3.urdf")
+DOMAIN = str(1 + os.getpid() % 100)
+"""DDS domain of this test process."""
 STEP = (0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 1.0)
 """A normalized action of the small bundle that moves the tool slowly."""
 
@@ -148,8 +150,8 @@ class Cell(Node):
 
 @contextmanager
 def open_cell():
-    """A cell in a DDS domain of this process's own."""
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+    """A cell in a DDS domain of this process's own, which the processes it starts share."""
+    os.environ["ROS_DOMAIN_ID"] = DOMAIN
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
     rclpy.init()
     cell = Cell()
