@@ -15,9 +15,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 pytest.importorskip("launch.actions", reason="ROS 2's launch system is not installed")
-launch_pytest = pytest.importorskip("launch_pytest", reason="launch_pytest is not installed")
+pytest.importorskip("launch_pytest", reason="launch_pytest is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 
+import launch_pytest
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch.actions import IncludeLaunchDescription
@@ -53,14 +54,8 @@ def launched(file: str, **arguments: object) -> LaunchDescription:
 
 @launch_pytest.fixture
 def octo():
-    return launched(
-        "octo.launch.py",
-        bundle=BUNDLE,
-        simulate_joints=True,
-        mask_language=True,
-        instruction="3",
-        robot="ur5e",
-    )
+    arguments = {"bundle": BUNDLE, "mask_language": True, "instruction": "3", "simulate_joints": True}
+    return launched("octo.launch.py", robot="ur5e", **arguments)
 
 
 @launch_pytest.fixture
@@ -75,14 +70,8 @@ def octo_without_bundle():
 
 @launch_pytest.fixture
 def replay():
-    return launched(
-        "replay.launch.py",
-        bundle=BUNDLE,
-        mask_language=True,
-        instruction="go",
-        cameras="[primary]",
-        primary="/cam/color",
-    )
+    arguments = {"bundle": BUNDLE, "mask_language": True, "instruction": "go", "cameras": "[primary]"}
+    return launched("replay.launch.py", primary="/cam/color", **arguments)
 
 
 @pytest.fixture
@@ -131,9 +120,8 @@ def test_replay_launch_runs_by_the_bags_clock_on_the_bags_topics(cell):
         bag_ns[0] += 10_000_000
         clock.publish(Clock(clock=time_message(bag_ns[0])))
         if bag_ns[0] % 200_000_000 == 0:
-            image = Image(
-                height=24, width=32, step=96, encoding="rgb8", data=np.zeros(2304, np.uint8).tobytes()
-            )
+            image = Image(height=24, width=32, step=96, encoding="rgb8")
+            image.data = np.zeros(24 * 96, np.uint8).tobytes()
             image.header.stamp = time_message(bag_ns[0])
             frames.publish(image)
 
