@@ -6,12 +6,23 @@ import pytest
 
 pytest.importorskip("rosbags", reason="the rosbags library is not installed")
 
-from bag_maker import FRAMES, INSTRUCTIONS, START_NS, contents, episodes, picture, words, write_bag
+from bag_maker import (
+    FRAMES,
+    INSTRUCTIONS,
+    JOINTS,
+    START_NS,
+    contents,
+    episodes,
+    joint_state,
+    picture,
+    words,
+    write_bag,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
-from octo_ros.bags.reader import Bag
+from octo_ros.bags.reader import TYPESTORE, Bag
 from octo_ros.errors import BagError
 
 STORAGES = [
@@ -109,6 +120,18 @@ def test_bytes_that_are_not_the_type(tmp_path):
             BagError, match=rf"{FRAMES} at {START_NS} ns: 5 bytes are not a sensor_msgs/msg/Image"
         ):
             opened.decode(record)
+
+
+@pytest.mark.parametrize("left_over", [0, 4, 8, 12])
+def test_what_fast_dds_leaves_behind_a_message_is_ignored(tmp_path, left_over):
+    state = joint_state(START_NS, ["a", "b", "c"], [1.0, 2.0, 3.0])
+    data = bytes(TYPESTORE.serialize_cdr(state, state.__msgtype__)) + b"\x5a" * left_over
+    path = write_bag(tmp_path / "bag", [(JOINTS, START_NS, (state.__msgtype__, data))])
+    with Bag(path) as opened:
+        (record,) = opened.records()
+        message = opened.decode(record)
+    assert message.name == ["a", "b", "c"]
+    assert message.position.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_log_times_may_go_back_a_little_but_not_by_more_than_a_second(tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rosbags.rosbag2 import Reader
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 
 from octo_ros.errors import BagError
@@ -22,6 +23,11 @@ DISORDER_NS = NANOSECONDS
 
 TYPESTORE = get_typestore(Stores.ROS2_JAZZY)
 """Definitions of the standard messages; those used here are the same in Humble, Jazzy and Kilted."""
+
+
+LEFT_OVER = (0, 4, 8, 12)
+"""Bytes that may follow a message: Fast DDS leaves up to four for each empty array, of which joint states
+have three at most."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class Bag:
         if record.type not in TYPESTORE.fielddefs:
             raise BagError(f"{where}: type {record.type} is not one of the standard ROS 2 messages")
         try:
-            return TYPESTORE.deserialize_cdr(record.data, record.type)
+            return _deserialize(record.data, record.type)
         except Exception as error:  # the library raises what its parsing runs into
             what = f"{len(record.data)} bytes are not a {record.type}"
             raise BagError(f"{where}: {what}: {_reason(error)}") from error
@@ -169,6 +175,14 @@ def _reading(path: Path, verb: str) -> Iterator[list[str]]:
         raise BagError(
             f"{path}: cannot {verb} the bag{where}: truncated, corrupt or not supported: {_reason(error)}"
         ) from error
+
+
+def _deserialize(data: bytes, kind: str) -> Any:
+    """A message from CDR, whatever Fast DDS has left behind its end."""
+    for left_over in LEFT_OVER:
+        with suppress(SerdeError):
+            return TYPESTORE.deserialize_cdr(data[: len(data) - left_over], kind)
+    return TYPESTORE.deserialize_cdr(data, kind)  # raises the first error again
 
 
 def _reason(error: Exception) -> str:
