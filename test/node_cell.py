@@ -6,6 +6,7 @@ Import it after `pytest.importorskip("rclpy")`. Every test process has a DDS dom
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -39,6 +40,10 @@ STEP = (0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 1.0)
 
 class Process(NodeProcess):
     """A node's process that can also be killed, and whose output can be read."""
+
+    def interrupt(self) -> None:
+        """Asks it to end, as Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Ends the process at once, as a crash would."""

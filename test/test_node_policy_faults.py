@@ -15,6 +15,7 @@ from lifecycle_msgs.srv import GetState
 from node_cell import ACTIVE, INACTIVE, UNCONFIGURED, open_cell
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from small_bundle import write_bundle
 from std_srvs.srv import Trigger
@@ -22,6 +23,7 @@ from std_srvs.srv import Trigger
 import octo_ros
 from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ObservationError
+from octo_ros.nodes.messages import time_message
 from octo_ros.nodes.policy_node import PolicyNode
 from octo_ros.types import Action
 
@@ -224,6 +226,28 @@ def test_an_unexpected_error_goes_through_error_processing_to_unconfigured(cell,
     assert state(cell) == INACTIVE
     flowing.trigger_activate()
     assert state(cell) == ACTIVE
+
+
+def test_a_clock_that_jumps_back_drops_frames_and_history(cell, node, policy):
+    clock = cell.create_publisher(Clock, "/clock", 10)
+    node.set_parameters([Parameter("use_sim_time", value=True)])
+
+    def at(seconds):
+        def reached():
+            clock.publish(Clock(clock=time_message(seconds * 10**9)))
+            return node.now_ns() == seconds * 10**9
+
+        return cell.wait(reached)
+
+    assert at(100)
+    assert at(101)
+    cell.wait(lambda: False, 0.2)
+    resets = policy.calls.count("reset")
+    assert at(50)
+    assert cell.wait(lambda: policy.calls.count("reset") == resets + 1)
+    assert at(51)
+    cell.wait(lambda: False, 0.2)
+    assert policy.calls.count("reset") == resets + 1
 
 
 def test_an_error_while_loading_returns_to_unconfigured(cell, node, monkeypatch):

@@ -313,6 +313,21 @@ def test_the_other_command_modes_publish_and_end_in_a_hold(cell, bundle, logs, d
     check(received)
 
 
+def test_a_filter_ended_while_the_arm_moves_leaves_a_zero_twist(cell, bundle, logs):
+    twists = cell.record(TwistStamped, "octo/twist_command")
+    parameters = {"bundle": bundle, "urdf_file": URDF, "command_mode": "twist", "max_tracking_error": 1.0}
+    with processes(logs, joint_state_simulator={"urdf_file": URDF}, safety_filter_node=parameters) as started:
+        assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
+        assert cell.change(FILTER, ACTIVATE)
+        assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
+        cell.stream(0.5)
+        assert abs(twists[-1].twist.linear.x) > 0.001
+        started[FILTER].interrupt()
+        assert cell.wait(lambda: twists[-1].twist.linear.x == 0.0, 3.0)
+        assert started[FILTER].wait(5.0) == 0
+    assert twists[-1].twist == type(twists[-1].twist)()
+
+
 def check_poses(received):
     assert {message.header.frame_id for message in received} == {ROBOT.workspace.frame}
     points = np.array([[m.pose.position.x, m.pose.position.y, m.pose.position.z] for m in received])

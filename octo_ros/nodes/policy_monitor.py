@@ -48,17 +48,18 @@ class PolicyMonitor:
         self._rate.add(now_ns)
         self._latency.add((now_ns - stamp_ns) / NANOSECONDS)
 
-    def report(self, now_ns: int, waiting: str) -> tuple[bytes, str, dict[str, object]]:
+    def report(self, now_ns: int, waiting: str, error: str) -> tuple[bytes, str, dict[str, object]]:
         """Level, message and values of a DiagnosticStatus, and the start of the next interval.
 
         Args:
             now_ns: the clock of `published` [ns].
             waiting: what the node waits for by itself ("inactive", "no instruction"), empty for nothing.
+            error: why there is no task, empty where there is one or none was given.
         """
         recent = self.counts - self._before
         self._before = self.counts.copy()
         latency, inference = self._latency.percentiles(), self._inference.percentiles()
-        level, message = _verdict(recent, waiting, self.reason)
+        level, message = _verdict(recent, waiting, error, self.reason)
         values = {
             "rate_hz": self._rate.rate(now_ns),
             "latency_p50_s": latency.p50,
@@ -70,8 +71,10 @@ class PolicyMonitor:
         return level, message, values
 
 
-def _verdict(recent: Counter[str], waiting: str, reason: str) -> tuple[bytes, str]:
+def _verdict(recent: Counter[str], waiting: str, error: str, reason: str) -> tuple[bytes, str]:
     """Level and message from the events since the last report."""
+    if error:
+        return DiagnosticStatus.ERROR, f"no actions: {error}"
     if waiting:
         return DiagnosticStatus.WARN, waiting
     faults = sum(recent[event] for event in FAULTS)

@@ -172,7 +172,7 @@ class PolicyNode(ManagedNode):
     def _order_task(self) -> None:
         """Gives the worker the present instruction and goal; with neither, nothing is published."""
         if not self._instruction and self._goal is None:
-            self._has_task = False
+            self._has_task, self._task_error = False, ""
             self._generation += 1
             self.get_logger().info("the instruction was withdrawn: no actions until there is one")
             return
@@ -276,11 +276,11 @@ class PolicyNode(ManagedNode):
             return "inactive"
         if not self._running:
             return "stopped by ~/stop"
-        return "" if self._has_task else self._task_error or "no instruction and no goal image"
+        return "" if self._has_task else "no instruction and no goal image"
 
     def _diagnose(self) -> None:
         now_ns = self.now_ns()
-        level, message, values = self._monitor.report(now_ns, self._waiting())
+        level, message, values = self._monitor.report(now_ns, self._waiting(), self._task_error)
         notice = self._manifest.notice
         if notice:
             level, message = max(level, DiagnosticStatus.WARN), f"{message}; {notice}"
