@@ -56,7 +56,7 @@ def assert_matches(outputs: dict[str, np.ndarray], case: np.lib.npyio.NpzFile, m
         assert (name in outputs) == (name in case)
         if name in case:
             assert outputs[name].shape == case[name].shape
-            np.testing.assert_allclose(outputs[name], case[name], rtol=0, atol=READOUT_TOLERANCE, err_msg=name)
+            np.testing.assert_allclose(outputs[name], case[name], rtol=0, atol=READOUT_TOLERANCE)
     expected = case["action_normalized"]
     assert outputs["actions"].shape == expected.shape
     free = np.abs(expected) < max_action * (1 - 1e-5)

@@ -11,11 +11,11 @@ pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra 'export')")
 
 import onnxruntime  # noqa: E402
+from reference_cases import OURS, OWN, SHARED, assert_matches, cases, language_inputs, policy_inputs  # noqa: E402
 
 from octo_ros.engine.bundle import read_bundle  # noqa: E402
 from octo_ros.engine.graphs import check_graphs  # noqa: E402
 from octo_ros.export import export_checkpoint  # noqa: E402
-from reference_cases import OURS, OWN, SHARED, assert_matches, cases, language_inputs, policy_inputs  # noqa: E402
 
 
 def run(session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

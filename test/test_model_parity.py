@@ -9,11 +9,6 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 
-from octo_ros.export.bundle import build_model  # noqa: E402
-from octo_ros.export.checkpoint import read_checkpoint  # noqa: E402
-from octo_ros.export.onnx import empty_inputs  # noqa: E402
-from octo_ros.model.octo import Octo  # noqa: E402
-from octo_ros.model.tokenizers import Tokens  # noqa: E402
 from reference_cases import (  # noqa: E402
     OURS,
     OWN,
@@ -24,6 +19,12 @@ from reference_cases import (  # noqa: E402
     language_inputs,
     policy_inputs,
 )
+
+from octo_ros.export.bundle import build_model  # noqa: E402
+from octo_ros.export.checkpoint import read_checkpoint  # noqa: E402
+from octo_ros.export.onnx import empty_inputs  # noqa: E402
+from octo_ros.model.octo import Octo  # noqa: E402
+from octo_ros.model.tokenizers import Tokens  # noqa: E402
 
 
 def run(model: Octo, case: np.lib.npyio.NpzFile) -> dict[str, np.ndarray]:

@@ -91,7 +91,7 @@ def read_checkpoint(directory: str | Path, step: int | None = None) -> Checkpoin
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         body = json.loads(_read_bytes(path).decode("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from error
     if not isinstance(body, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(body).__name__}")
@@ -210,13 +210,10 @@ def _array(packed: msgpack.ExtType, where: str) -> np.ndarray:
         raise CheckpointError(f"{where}: not a packed array: {error or type(error).__name__}") from error
     if name not in _DTYPES:
         raise CheckpointError(f"{where}: expected an array of numbers, got dtype {name!r}")
-    if (
-        not isinstance(content, bytes)
-        or min(sizes, default=0) < 0
-        or math.prod(sizes) * dtype.itemsize != len(content)
-    ):
-        got = len(content) if isinstance(content, bytes) else type(content).__name__
-        raise CheckpointError(f"{where}: an array of shape {sizes} {name} does not have {got} bytes")
+    expected = math.prod(sizes) * dtype.itemsize
+    got = len(content) if isinstance(content, bytes) else -1
+    if min(sizes, default=0) < 0 or got != expected:
+        raise CheckpointError(f"{where}: {sizes} {name}: expected {expected} bytes, got {max(got, 0)}")
     return np.frombuffer(content, dtype).reshape(sizes)
 
 
