@@ -1,12 +1,15 @@
 """The border: what a caller hands in becomes the exact inputs of the "policy" graph, or an error.
 
 Keys and shapes are those of the official code's own dictionaries. Nothing is guessed: a camera that
-is not there is zeros and masked; a wrong key, shape or dtype is named.
+is not there is zeros and masked; a wrong shape or dtype is named. So is a key that the network does not
+know while one that it takes is missing, which may be its misspelling. Where nothing is missing, a further
+key is not read: official dictionaries hold more than every network takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ UNUSED = ("timestep", "task_completed")
 
 PAD_MASKS = "pad_mask_dict"
 INSTRUCTION = "language_instruction"
+
+_log = logging.getLogger(__name__)
 
 
 def observation_inputs(
@@ -46,11 +51,11 @@ def observation_inputs(
         sources[key] = _image(given, key, (*window, *_frame(camera)), "observations")
     if manifest.proprio_size is not None:
         sources["proprio"] = _proprio(given, (*window, manifest.proprio_size))
-    _known(given, [*sources, PAD_MASKS, "timestep_pad_mask", *UNUSED], "observations")
+    _check_keys(given, sources, [PAD_MASKS, "timestep_pad_mask", *UNUSED], "observations")
     if "timestep_pad_mask" in given:
         _array(given["timestep_pad_mask"], "observations.timestep_pad_mask", np.bool_, window)
     masks = _mapping(given.get(PAD_MASKS, {}), f"observations.{PAD_MASKS}")
-    _known(masks, [*sources, *UNUSED], f"observations.{PAD_MASKS}")
+    _check_keys(masks, sources, UNUSED, f"observations.{PAD_MASKS}")
     inputs = {"timestep_pad_mask": _array(timestep_pad_mask, "timestep_pad_mask", np.bool_, window)}
     for key, array in sources.items():
         inputs[f"pad_mask_{key}"] = _pad_mask(masks, key, window, array is not None)
@@ -82,12 +87,15 @@ def goal_inputs(manifest: Manifest, task: Mapping[str, Any]) -> dict[str, np.nda
             inputs[f"goal_{image_key(name)}"] = (
                 np.zeros((1, *_frame(camera)), dtype=np.uint8) if image is None else image
             )
-    keys = [key.removeprefix("goal_") for key in inputs] + [INSTRUCTION] * (manifest.language is not None)
-    _known(given, [*keys, PAD_MASKS, *UNUSED], "task")
+    taken = [key.removeprefix("goal_") for key in inputs] + [INSTRUCTION] * (manifest.language is not None)
+    # The official code fills a task with goals of every camera, and with the instruction's pad mask.
+    unread = [*map(image_key, manifest.cameras), INSTRUCTION, *UNUSED]
+    _check_keys(given, taken, [PAD_MASKS, *unread], "task")
     masks = _mapping(given.get(PAD_MASKS, {}), f"task.{PAD_MASKS}")
-    _known(masks, [*keys, *UNUSED], f"task.{PAD_MASKS}")
-    for key in masks:
-        _array(masks[key], f"task.{PAD_MASKS}.{key}", np.bool_, (1,))
+    _check_keys(masks, taken, unread, f"task.{PAD_MASKS}")
+    for key in taken:
+        if key in masks:
+            _array(masks[key], f"task.{PAD_MASKS}.{key}", np.bool_, (1,))
     return inputs
 
 
@@ -107,7 +115,7 @@ def instruction_tokens(manifest: Manifest, task: Mapping[str, Any]) -> tuple[Tok
     if INSTRUCTION not in task:
         return no_instruction(language.max_tokens), _pad_mask(masks, INSTRUCTION, (1,), False)
     given = _mapping(task[INSTRUCTION], f"task.{INSTRUCTION}")
-    _known(given, ["input_ids", "attention_mask"], f"task.{INSTRUCTION}")
+    _only_keys(given, ["input_ids", "attention_mask"], f"task.{INSTRUCTION}")
     arrays = {}
     for key in ("input_ids", "attention_mask"):
         where = f"task.{INSTRUCTION}.{key}"
@@ -133,7 +141,7 @@ def noise_inputs(manifest: Manifest, noise: Mapping[str, Any]) -> dict[str, np.n
     if steps == 0:
         raise ObservationError(f"noise: this bundle's {manifest.head.kind} takes none")
     given = _mapping(noise, "noise")
-    _known(given, ["init", "steps"], "noise")
+    _only_keys(given, ["init", "steps"], "noise")
     chunk = (1, manifest.window, manifest.horizon * manifest.action_dim)
     inputs = {}
     for key, shape in (("init", chunk), ("steps", (steps, *chunk))):
@@ -185,7 +193,18 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _known(given: Mapping[str, Any], keys: list[str], where: str) -> None:
+def _check_keys(given: Mapping[str, Any], taken: Iterable[str], others: Iterable[str], where: str) -> None:
+    """Refuses unknown keys where a taken one is missing; else logs that they are not read."""
+    unknown = sorted(set(map(str, given)) - {*taken, *others})
+    missing = sorted(set(taken) - set(given))
+    if unknown and missing:
+        missed = f"unknown, while {missing[0]} is missing"
+        raise ObservationError(f"{where}.{unknown[0]}: {missed}; this bundle takes {', '.join(taken)}")
+    if unknown:
+        _log.warning("%s: not read, for this bundle does not take it: %s", where, ", ".join(unknown))
+
+
+def _only_keys(given: Mapping[str, Any], keys: list[str], where: str) -> None:
     unknown = sorted(set(map(str, given)) - set(keys))
     if unknown:
-        raise ObservationError(f"{where}.{unknown[0]}: unknown; this bundle takes {', '.join(keys)}")
+        raise ObservationError(f"{where}.{unknown[0]}: unknown; expected {', '.join(keys)}")

@@ -19,24 +19,17 @@ from typing import Any
 import numpy as np
 
 from octo_ros.engine.backend import Backend
-from octo_ros.engine.graphs import LANGUAGE, POLICY, image_key
+from octo_ros.engine.graphs import LANGUAGE, POLICY
 from octo_ros.errors import BundleError, ObservationError
 from octo_ros.policy.chunking import make_chunking
 from octo_ros.policy.gripper import GripperLatch
-from octo_ros.policy.history import History, Step
-from octo_ros.policy.images import prepare_image
+from octo_ros.policy.history import History
 from octo_ros.policy.inputs import goal_inputs, instruction_tokens, noise_inputs, observation_inputs
 from octo_ros.policy.instruction import Tokenizer, Tokens, checked_instruction, no_instruction
 from octo_ros.policy.noise import draw_noise, generator
-from octo_ros.policy.normalization import (
-    ActionStatistics,
-    Statistics,
-    action_statistics,
-    normalize_proprio,
-    proprio_statistics,
-    unnormalize,
-)
+from octo_ros.policy.normalization import ActionStatistics, action_statistics, unnormalize
 from octo_ros.policy.options import ActOptions
+from octo_ros.policy.preparation import Preparation
 from octo_ros.types import ACTION_AXES, NANOSECONDS, Action, Observation, Task
 
 NO_TOKENIZER = (
@@ -67,6 +60,7 @@ class Policy:
         self.manifest = backend.manifest
         self.options = options
         self._backend = backend
+        self._preparation = Preparation(self.manifest, options)
         self._history = History(self.manifest, round(options.history_gap_s * NANOSECONDS))
         self._chunking = make_chunking(options, self.manifest.horizon)
         self._gripper = GripperLatch(options.gripper_threshold, options.gripper_votes)
@@ -192,7 +186,7 @@ class Policy:
         _ = self.statistics
         if task.instruction is None and not task.goal_images:
             raise ObservationError("task: expected an instruction or a goal image, got neither")
-        inputs = goal_inputs(self.manifest, self._prepare_all(task.goal_images, "goal image"))
+        inputs = goal_inputs(self.manifest, self._preparation.goals(task.goal_images))
         tokens = None if task.instruction is None else self._encode(task.instruction)
         if self.manifest.language is not None:
             masked = no_instruction(self.manifest.language.max_tokens)
@@ -220,7 +214,7 @@ class Policy:
         """
         if self._task is None:
             raise ObservationError("task: none is set; call set_task first")
-        step = self._prepare_step(observation)
+        step = self._preparation.step(observation)
         if self._history.push(observation.stamp_ns, step):
             self._chunking.clear()
         normalized, chunk = self._chunking.step(self._newest_chunk)
@@ -237,40 +231,6 @@ class Policy:
         if not np.isfinite(chunk).all():
             raise ObservationError("network: expected finite actions, got NaN or infinity")
         return chunk
-
-    def _prepare_step(self, observation: Observation) -> Step:
-        if not observation.images:
-            raise ObservationError(f"images: expected some of {', '.join(self.manifest.cameras)}, got none")
-        images = self._prepare_all(observation.images, "image")
-        proprio = observation.proprio
-        if proprio is not None:
-            statistics = self._proprio_statistics
-            proprio = np.asarray(proprio)
-            if proprio.shape != statistics.mean.shape or not np.isfinite(proprio).all():
-                expected = f"{len(statistics.mean)} finite numbers"
-                raise ObservationError(f"proprio: expected {expected}, got shape {proprio.shape}: {proprio}")
-            proprio = normalize_proprio(proprio, statistics, self.options.normalization)
-        return Step({key.removeprefix("image_"): image[0] for key, image in images.items()}, proprio)
-
-    @functools.cached_property
-    def _proprio_statistics(self) -> Statistics:
-        if self.manifest.proprio_size is None:
-            raise ObservationError("proprio: expected None, for this network takes no proprioception")
-        return proprio_statistics(self.manifest, self.options.dataset)
-
-    def _prepare_all(self, images: Mapping[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
-        """Frames by camera -> "image_<camera>" to (1, H, W, 3) uint8 in the manifest's size."""
-        prepared = {}
-        for name, image in images.items():
-            camera = self.manifest.cameras.get(name)
-            if camera is None:
-                known = ", ".join(self.manifest.cameras)
-                raise ObservationError(f"{what} {name!r}: unknown camera; this bundle has {known}")
-            crop = camera.center_crop and self.options.center_crop
-            prepared[image_key(name)] = prepare_image(
-                image, camera.height, camera.width, crop, f"{what} {name}"
-            )[None]
-        return prepared
 
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
