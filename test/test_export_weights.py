@@ -53,7 +53,6 @@ def test_loading_fills_every_parameter_and_keeps_every_value(config: OctoConfig,
     load_weights(model, config, weights, "checkpoint")
     loaded = dict(model.named_parameters())
     for weight in weight_table(model, config):
-        assert loaded[weight.ours].shape == loaded[weight.ours].detach().numpy().shape
         np.testing.assert_array_equal(
             np.sort(loaded[weight.ours].detach().numpy(), axis=None),
             np.sort(weights[weight.official], axis=None),

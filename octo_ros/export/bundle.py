@@ -103,7 +103,10 @@ def export_checkpoint(
         manifest = _manifest(checkpoint, config, model, language, graphs, folder, dataset, notice, errors)
         (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _check_target(target)
-        os.replace(folder, target)
+        try:
+            os.replace(folder, target)
+        except OSError as error:
+            raise BundleError(f"{target}: cannot be written: {error}") from error
     stages.finish()
     return manifest
 
