@@ -74,6 +74,7 @@ class Robot:
         local = pinocchio.computeFrameJacobian(
             self._model, self._data, joints, self._tip, pinocchio.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )
+        local = local.reshape(6, -1)  # one joint comes back as a vector
         turn = self._frame_inverse.rotation
         return np.vstack((turn @ local[:3], turn @ local[3:]))
 
