@@ -108,7 +108,11 @@ class Feed:
         return take
 
     def _on_instruction(self, message: Any, record: Record) -> None:
-        words = message.data if self._instruction is None or not message.data.strip() else self._instruction
+        words = message.data
+        if self._instruction is not None and words.strip():
+            if self._loop.has_task and not self._log.acted:
+                return  # the episode that the replacement began has not got anywhere yet
+            words = self._instruction
         self._loop.instruct(words, record.log_ns)
 
     def _on_goal(self, message: Any, record: Record) -> None:

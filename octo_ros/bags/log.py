@@ -97,6 +97,11 @@ class ReplayLog:
     warnings: list[str] = field(default_factory=list)
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
 
+    @property
+    def acted(self) -> bool:
+        """Whether the present episode has an action."""
+        return bool(self.steps) and self.steps[-1].episode == len(self.episodes) - 1
+
     def warn(self, message: str) -> None:
         """Adds a warning once."""
         if message not in self.warnings:

@@ -80,6 +80,9 @@ class ReplayLoop:
             does between episodes; without it only the words change.
         log: what happened.
         sink: takes actions and decisions.
+
+    Attributes:
+        has_task: whether there is an instruction or a goal image, so that the policy acts.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class ReplayLoop:
         self._filter = new_filter()
         self._instruction = ""
         self._goals: Mapping[str, np.ndarray] = {}
-        self._has_task = False
+        self.has_task = False
         self._sensed_ns: int | None = None
         self._hold_due_ns = 0
 
@@ -112,7 +115,7 @@ class ReplayLoop:
     def show_goal(self, goals: Mapping[str, np.ndarray], now_ns: int) -> None:
         """New goal images by camera, (H, W, 3) uint8 RGB; they begin an episode where there was no task."""
         self._goals = goals
-        self._set_task(now_ns, new_episode=not self._has_task)
+        self._set_task(now_ns, new_episode=not self.has_task)
 
     def frame(self, camera: str, stamp_ns: int, image: np.ndarray) -> None:
         """A camera's frame, (H, W, 3) uint8 RGB."""
@@ -121,20 +124,20 @@ class ReplayLoop:
     def run(self, tick: Tick) -> None:
         """Joints are read, then the policy acts, then the filter looks for silence; each if it is due."""
         self._sense(tick.now_ns)
-        if tick.policy and self._has_task:
+        if tick.policy and self.has_task:
             self._act(tick.now_ns)
         if tick.watch:
             self._watch(tick.now_ns)
         self._log.state(tick.now_ns, self._filter.state)
 
     def _set_task(self, now_ns: int, new_episode: bool = True) -> None:
-        self._has_task = bool(self._instruction or self._goals)
-        if not self._has_task:
+        self.has_task = bool(self._instruction or self._goals)
+        if not self.has_task:
             return
         try:
             self._policy.set_task(Task(self._instruction or None, self._goals))
         except ObservationError as error:
-            self._has_task = False
+            self.has_task = False
             self._log.failures.append((now_ns, str(error)))
             return
         if not new_episode:

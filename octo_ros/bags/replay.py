@@ -36,6 +36,9 @@ from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.robot import Robot
 
+ALIKE = 3
+"""Most warnings of one kind that are repeated word by word."""
+
 
 def replay(
     bag: str | Path,
@@ -214,19 +217,17 @@ def _compare(recorded: RecordedActions, log: ReplayLog, data_rate_hz: float) -> 
 
 @contextmanager
 def _warnings_into(log: ReplayLog, but_not: str | None) -> Iterator[None]:
-    """What the package logs as a warning meanwhile becomes a warning of the replay; once for each kind.
+    """What the package logs as a warning meanwhile becomes a warning of the replay; a few of each kind.
 
     Args: but_not, a logger that is left out: the policy's, which repeats with each instruction that
     it masks what `_bundle_warnings` says once.
     """
+    by_kind: dict[str, dict[str, None]] = {}
 
     class Handler(logging.Handler):
-        seen: set[str] = set()
-
         def emit(self, record: logging.LogRecord) -> None:
-            if record.name != but_not and str(record.msg) not in self.seen:
-                self.seen.add(str(record.msg))
-                log.warn(record.getMessage())
+            if record.name != but_not:
+                by_kind.setdefault(str(record.msg), {})[record.getMessage()] = None
 
     logger, handler = logging.getLogger("octo_ros"), Handler(logging.WARNING)
     logger.addHandler(handler)
@@ -234,3 +235,8 @@ def _warnings_into(log: ReplayLog, but_not: str | None) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+    for messages in map(list, by_kind.values()):
+        for message in messages[:ALIKE]:
+            log.warn(message)
+        if len(messages) > ALIKE:
+            log.warn(f"{len(messages) - ALIKE} more warnings like the last one")

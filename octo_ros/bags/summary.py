@@ -120,7 +120,7 @@ class ReplaySummary:
         lines = [
             f"{setting.out}: {setting.bag} through {setting.checkpoint} on {setting.robot}",
             *([f"  NOTICE     {setting.notice}"] if setting.notice else []),
-            f"  frames     {frames}; {self.episodes} episodes in {self.duration_s:.1f} s",
+            f"  frames     {frames}; episodes: {self.episodes}; {self.duration_s:.1f} s",
             f"  actions    {self.actions}, {self._latency()}",
             f"  decisions  {decisions}; stops: {self.stops}",
             f"  refusals   {counted(self.refusals)}",
