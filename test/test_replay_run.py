@@ -400,6 +400,18 @@ def test_the_bags_joint_states_are_where_the_arm_is(tmp_path, bundle, robot):
     assert followed.setting.joints == "follower"
 
 
+def test_an_arm_that_goes_its_own_way_is_explained(tmp_path, bundle, robot):
+    path = write_bag(
+        tmp_path / "bag", [*episodes(count=1, frames=15), *joints_of(robot, robot.home, count=160)]
+    )
+    summary = replay(path, bundle, "fr3", tmp_path / "out")
+    assert summary.refusals["tracking error"] >= 1 and summary.stops == 1
+    assert any("--joints follower" in warning for warning in summary.warnings)
+    followed = replay(path, bundle, "fr3", tmp_path / "followed", joints="follower")
+    assert "tracking error" not in followed.refusals
+    assert not any("--joints follower" in warning for warning in followed.warnings)
+
+
 def test_joint_states_that_end_stop_the_arm(tmp_path, bundle, robot):
     path = write_bag(
         tmp_path / "bag", [*episodes(count=1, frames=10), *joints_of(robot, robot.home, count=20)]

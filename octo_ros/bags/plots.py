@@ -12,6 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from octo_ros.bags.log import ReplayLog
 from octo_ros.bags.recorded import Comparison
@@ -140,7 +141,7 @@ def latency_plot(log: ReplayLog) -> str:
         axes.set_xlim(left=0.0)
         axes.set_xlabel("time of one action [ms]")
         axes.set_ylabel("actions")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),

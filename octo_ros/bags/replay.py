@@ -119,7 +119,7 @@ def replay(
             )
             feed = Feed(opened, topic_map, loop, choice.arm, log, instruction, goal_camera(manifest))
             feed.run(rate_hz, progress)
-        _check_outcome(opened, log)
+        _check_outcome(opened, log, choice.name)
         comparison = _compare(feed.recorded, log, filter_options.data_rate_hz)
         setting = Setting(
             bag=str(bag),
@@ -190,7 +190,7 @@ def _bundle_warnings(manifest: Manifest, options: ActOptions, topics: TopicMap) 
         yield "the network takes proprioception, which neither replay nor node supplies; it was masked"
 
 
-def _check_outcome(bag: Bag, log: ReplayLog) -> None:
+def _check_outcome(bag: Bag, log: ReplayLog, joints: str) -> None:
     if not any(log.frames.values()):
         raise BagError(f"{bag.path}: expected frames, got none that can be read: {log.unreadable[0].reason}")
     if log.unreadable:
@@ -198,6 +198,11 @@ def _check_outcome(bag: Bag, log: ReplayLog) -> None:
         log.warn(f"{len(log.unreadable)} messages could not be used; the first: {first.reason}")
     if log.failures:
         log.warn(f"the policy refused its input {len(log.failures)} times; the first: {log.failures[0][1]}")
+    if joints == "bag" and any("tracking error" in verdict.kinds for verdict in log.verdicts):
+        log.warn(
+            "the recorded arm went another way than the commands, so the filter stopped for tracking error; "
+            "joints='follower' (--joints follower) replays with an ideal arm that follows them"
+        )
     if not log.steps:
         refusals: dict[str, int] = {}
         for _, refusal in log.frame_refusals:

@@ -59,9 +59,9 @@ td.count {{ text-align: right; font-variant-numeric: tabular-nums; }}
 .columns {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 32px; }}
 img {{ display: block; width: 100%; height: auto; }}
 .episodes {{ display: grid; gap: 16px 20px; margin-top: 12px; }}
-.episode h3 {{ display: flex; align-items: end; gap: 6px; margin: 0 0 5px;
+.episode {{ display: flex; flex-direction: column; justify-content: end; }}
+.episode h3 {{ display: flex; gap: 6px; margin: 0 0 5px;
   font-size: 13px; font-weight: normal; line-height: 1.4; }}
-.of4 h3 {{ min-height: 2.8em; }}
 .episode h3 span {{ color: var(--soft); }}
 .frames {{ display: grid; gap: 8px; align-items: start; }}
 .frames svg {{ display: block; width: 100%; height: auto; max-height: 220px; font-family: inherit; }}
@@ -179,7 +179,7 @@ def _frames(log: ReplayLog, comparison: Comparison | None) -> str:
         f"<p>{legend}. The arrow is dx (up) and dy (left) in the robot's base axes, from the frame's middle; "
         f"the bars are dz and the gripper (full is open). Their full length is {full_m * 1e3:.0f} mm a step. "
         f"It is a scheme: without a camera calibration nothing is projected into the frame.{note}</p>"
-        f'<div class="episodes of{columns}" style="grid-template-columns:repeat({columns},1fr)">{cards}</div>'
+        f'<div class="episodes" style="grid-template-columns:repeat({columns},1fr)">{cards}</div>'
     )
 
 

@@ -8,6 +8,7 @@ a camera's own) or hold nothing; then stamps are moved to the log's clock, and t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from octo_ros.bags.reader import Bag
 from octo_ros.errors import BagError
@@ -45,7 +46,7 @@ class HeaderClock:
         elif abs(sorted(delays)[len(delays) // 2]) > ANOTHER_CLOCK_NS:
             self.offset_ns = min(delays)
 
-    def stamp_ns(self, message: object, log_ns: int) -> int:
+    def stamp_ns(self, message: Any, log_ns: int) -> int:
         """Stamp of a message on the log's clock [ns]."""
         return stamp_ns(message.header) + self.offset_ns if self.stamped else log_ns
 
