@@ -55,6 +55,8 @@ class OnnxBackend(Backend):
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # Threads that spin while they wait take the cores from the robot's other processes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3  # errors only
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=[self.provider])

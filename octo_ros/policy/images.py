@@ -23,8 +23,12 @@ CROP_SIDE = math.sqrt(0.9)
 LOBES = 3.0
 """Lobes of the Lanczos kernel to each side of its centre."""
 
-BLOCK = 32
+BLOCK = 16
 """Output pixels that share one block of weights."""
+
+TILE = 1 << 18
+"""Multiplications in one matrix product, at most. Beyond about that BLAS starts threads, and waiting for them
+on a busy machine takes many times as long as the product."""
 
 Block = tuple[slice, slice, np.ndarray]
 """Output range, the input range it depends on, and the weights (output, input) float32."""
@@ -67,7 +71,10 @@ def _along_first(blocks: tuple[Block, ...], values: np.ndarray) -> np.ndarray:
     flat = values.reshape(values.shape[0], -1)
     mapped = np.empty((blocks[-1][0].stop, flat.shape[1]), dtype=np.float32)
     for outputs, inputs, weights in blocks:
-        np.matmul(weights, flat[inputs], out=mapped[outputs])
+        width = max(1, TILE // weights.size)
+        for start in range(0, flat.shape[1], width):
+            tile = slice(start, start + width)
+            np.matmul(weights, flat[inputs, tile], out=mapped[outputs, tile])
     return mapped.reshape(-1, *values.shape[1:])
 
 
