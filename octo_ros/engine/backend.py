@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from octo_ros.engine.bundle import Graph, Manifest, Tensor
-from octo_ros.errors import BundleError, ObservationError
+from octo_ros.errors import BundleError, ObservationError, ParameterError
 
 Signature = Mapping[str, tuple[str, tuple[int | None, ...]]]
 """Tensor name to its dtype as numpy spells it and its shape, None where a size is not fixed."""
@@ -25,8 +25,14 @@ class Backend(ABC):
     name: ClassVar[str]
     """What a user calls the backend."""
 
-    def __init__(self, directory: Path, manifest: Manifest) -> None:
-        """Args: directory of the bundle; its manifest, as `read_bundle` gave it."""
+    def __init__(self, directory: Path, manifest: Manifest, threads: int | None = None) -> None:
+        """Args: directory of the bundle; its manifest, as `read_bundle` gave it; CPU threads, None to choose.
+
+        Raises:
+            ParameterError: fewer than one thread.
+        """
+        if threads is not None and threads < 1:
+            raise ParameterError(f"threads: expected at least 1, got {threads}")
         self.directory = Path(directory)
         self.manifest = manifest
 

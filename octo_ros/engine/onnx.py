@@ -32,10 +32,8 @@ class OnnxBackend(Backend):
     provider = "CPUExecutionProvider"
 
     def __init__(self, directory: Path, manifest: Manifest, threads: int | None = None) -> None:
-        """Args: as `Backend`; threads of one graph, None for the machine's cores, 4 at most."""
-        super().__init__(directory, manifest)
-        if threads is not None and threads < 1:
-            raise ParameterError(f"threads: expected at least 1, got {threads}")
+        """Args: as `Backend`; threads, None for the machine's cores, 4 at most."""
+        super().__init__(directory, manifest, threads)
         self.threads = threads or min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
         self._sessions: dict[str, Any] = {}
 
