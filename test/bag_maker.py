@@ -44,6 +44,11 @@ def picture(stamp_ns: int, shade: int, encoding: str = "rgb8") -> Any:
     return new("sensor_msgs/msg/Image", header(stamp_ns), 24, 32, encoding, 0, 32 * 3, pixels)
 
 
+def compressed_picture(stamp_ns: int, data: np.ndarray) -> Any:
+    """A sensor_msgs/CompressedImage of JPEG data, (n,) uint8."""
+    return new("sensor_msgs/msg/CompressedImage", header(stamp_ns), "jpeg", data)
+
+
 def numbers(values: Sequence[float]) -> Any:
     """A std_msgs/Float64MultiArray."""
     layout = new("std_msgs/msg/MultiArrayLayout", [], 0)

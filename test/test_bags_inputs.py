@@ -15,9 +15,9 @@ from bag_maker import (
     JOINTS,
     RECORDED,
     START_NS,
+    compressed_picture,
     episodes,
     joint_state,
-    new,
     picture,
     words,
     write_bag,
@@ -42,7 +42,7 @@ COMPRESSED = "/camera/wrist/image_raw/compressed"
 
 
 def jpeg(stamp_ns):
-    return new("sensor_msgs/msg/CompressedImage", picture(stamp_ns, 0).header, "jpeg", np.zeros(4, np.uint8))
+    return compressed_picture(stamp_ns, np.zeros(4, np.uint8))
 
 
 @pytest.fixture(scope="module")

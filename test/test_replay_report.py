@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ pytest.importorskip("rosbags", reason="the rosbags library is not installed")
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
 from bag_maker import FRAMES, INSTRUCTIONS, START_NS, episodes, picture, words, write_bag
-from small_bundle import write_bundle
+from replay_cell import make_bundle
 
 from octo_ros.bags.log import ReplayLog
 from octo_ros.bags.overlay import arrow_scale, framed_action
@@ -26,7 +25,6 @@ from octo_ros.policy.frames import FrameRefusal
 from octo_ros.safety.decision import FilterState
 from octo_ros.types import NANOSECONDS
 
-TOKENIZER = Path(__file__).parent / "data" / "tokenizer" / "tokenizer.json"
 WORDS = 'put <script>alert("x")</script> & the cup away'
 
 
@@ -61,9 +59,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    path = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(path, tokenizer=TOKENIZER)
-    return path
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")
