@@ -16,7 +16,9 @@ import numpy as np
 import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, String
@@ -121,12 +123,23 @@ class Cell(Node):
 
     def change(self, node: str, transition: int) -> bool:
         """Asks a lifecycle node for a transition; returns whether it succeeded."""
+        self.state(node)  # a request to a node that is just going or coming may be lost; this one is repeated
         request = ChangeState.Request(transition=Transition(id=transition))
         return self.call(ChangeState, f"{node}/change_state", request).success
 
+    def set(self, node: str, **values: object) -> str:
+        """Sets parameters of a node; returns why that was refused, "" where it was not."""
+        given = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=given)
+        return self.call(SetParametersAtomically, f"{node}/set_parameters_atomically", request).result.reason
+
     def state(self, node: str) -> int:
         """The primary state of a lifecycle node."""
-        return self.call(GetState, f"{node}/get_state", GetState.Request()).current_state.id
+        for _ in range(10):
+            answer = self._ask(GetState, f"{node}/get_state", GetState.Request(), seconds=2.0)
+            if answer is not None:
+                return answer.current_state.id
+        raise AssertionError(f"{node}/get_state did not answer")
 
     def trigger(self, service: str) -> tuple[bool, str]:
         """Calls a Trigger service."""
@@ -135,13 +148,20 @@ class Cell(Node):
 
     def call(self, kind: type, service: str, request: object):
         """Calls a service and returns its answer."""
+        answer = self._ask(kind, service, request, seconds=30.0)
+        assert answer is not None, f"{service} did not answer"
+        return answer
+
+    def _ask(self, kind: type, service: str, request: object, seconds: float):
         if service not in self._callers:
             self._callers[service] = self.create_client(kind, service)
         client = self._callers[service]
         assert client.wait_for_service(timeout_sec=20.0), f"{service} is not offered"
         future = client.call_async(request)
-        rclpy.spin_until_future_complete(self, future, timeout_sec=30.0)
-        assert future.done(), f"{service} did not answer"
+        rclpy.spin_until_future_complete(self, future, timeout_sec=seconds)
+        if not future.done():
+            client.remove_pending_request(future)
+            return None
         return future.result()
 
     def _show(self) -> None:

@@ -22,20 +22,26 @@ from node_cell import (
     open_cell,
     processes,
 )
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from small_bundle import write_bundle
 from std_msgs.msg import Bool, Float64, Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
+from octo_ros.nodes.safety_parameters import PARAMETERS
 from octo_ros.safety.robot import Robot
 
 FILTER = "safety_filter_node"
 TIMEOUT_S, PERIOD_S = 0.3, 0.1
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ROBOT = Robot.from_file(URDF)
+DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
+
+
+def urdf_without(what: str, instead: str = "") -> str:
+    text = URDF.read_text(encoding="utf-8")
+    assert what in text
+    return text.replace(what, instead, 1)
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +163,7 @@ def test_silence_stops_within_one_period_and_stays_stopped_until_a_reset(cell, r
     assert set(statuses(decisions)) == {"stopped"}
     np.testing.assert_array_equal(positions(commands[-1]), hold)
     assert any("last accepted action" in refusal for refusal in refusals(decisions[-1]))
-    assert cell.trigger(f"{FILTER}/reset")[0]
+    assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
     decisions.clear()
     cell.stream(0.4)
     assert "ok" in statuses(decisions) or "limited" in statuses(decisions)
@@ -212,7 +218,7 @@ def test_an_e_stop_holds_until_it_is_released_and_reset(cell, ready, commands, d
     cell.stream(0.5)
     assert set(statuses(decisions)) == {"estop"}
     np.testing.assert_array_equal(positions(commands[-1]), hold)
-    assert cell.trigger(f"{FILTER}/reset")[0]
+    assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
 
 
 def test_the_e_stop_service_holds_until_a_reset(cell, ready, decisions):
@@ -221,15 +227,11 @@ def test_the_e_stop_service_holds_until_a_reset(cell, ready, decisions):
     decisions.clear()
     cell.stream(0.3)
     assert set(statuses(decisions)) == {"estop"}
-    assert cell.trigger(f"{FILTER}/reset")[0]
+    assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
 
 
 def test_parameters_cannot_be_changed_while_active(cell, ready):
-    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=5.0)
-    request = SetParameters.Request(parameters=[Parameter(name="max_tool_speed", value=value)])
-    (result,) = cell.call(SetParameters, f"{FILTER}/set_parameters", request).results
-    assert not result.successful
-    assert "clean it up first" in result.reason
+    assert "clean it up first" in cell.set(FILTER, max_tool_speed=5.0)
 
 
 def test_diagnostics_tell_state_and_counts(cell, ready):
@@ -267,7 +269,7 @@ def test_dead_joint_states_stop_the_arm_until_a_reset(cell, ready, logs, decisio
         decisions.clear()
         cell.stream(0.3)
         assert set(statuses(decisions)) == {"stopped"}
-        assert cell.trigger(f"{FILTER}/reset")[0]
+        assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
 
 
 def test_deactivating_cleaning_up_and_sigint_end_in_order(cell, running):
@@ -349,44 +351,46 @@ def check_positions(received):
     np.testing.assert_array_equal(joints[-1], joints[-2])
 
 
-def urdf_without(what: str, instead: str = "") -> str:
-    text = URDF.read_text(encoding="utf-8")
-    assert what in text
-    return text.replace(what, instead, 1)
+@pytest.fixture(scope="module")
+def unconfigured(cell, bundle, logs):
+    """A filter that a test tries to configure with a mistake; started when the shared one has ended."""
+    given = {"bundle": bundle, "urdf_file": URDF, "robot_description_timeout_s": 0.1}
+    with processes(logs, safety_filter_node=given) as started:
+        yield started[FILTER]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "urdf", "expected"),
+    ("mistake", "expected"),
     [
-        ({"bundle": "/nowhere"}, None, "not an octo_ros bundle"),
-        ({"bundle": ""}, None, "bundle"),
-        ({"dataset": "fractal"}, None, "it has small"),
-        ({"urdf_file": "/nowhere.urdf"}, None, "cannot be read"),
-        ({"command_mode": "torque"}, None, "command_mode"),
-        ({"workspace_max": "[9.0, 0.4, 0.7]"}, None, "workspace_max"),
-        ({}, ('velocity="2.62"', ""), "velocity"),
-        ({}, ('<octo_safety version="1">', "<other>"), "octo_safety"),
-        ({"urdf_file": "", "robot_description_timeout_s": "0.1"}, None, "robot_description"),
+        ({"bundle": "/nowhere"}, "not an octo_ros bundle"),
+        ({"bundle": ""}, "bundle: expected"),
+        ({"dataset": "fractal"}, "it has small"),
+        ({"urdf_file": "/nowhere.urdf"}, "urdf_file: cannot be read"),
+        ({"urdf_file": ""}, "robot_description"),
+        ({"robot_description": "<robot"}, "parameter robot_description"),
+        ({"robot_description": urdf_without('velocity="2.62"')}, "velocity"),
+        ({"robot_description": urdf_without('lower="-2.7437"', 'lower="9"')}, "fr3_joint1"),
+        ({"robot_description": urdf_without('safety version="1"', 'safety version="9"')}, "octo_safety"),
+        ({"command_mode": "torque"}, "command_mode"),
+        ({"workspace_max": [9.0, 0.4, 0.7]}, "workspace_max"),
+        ({"workspace_min": [0.3, 0.0]}, "workspace_min"),
     ],
 )
-def test_a_mistake_refuses_to_configure_and_is_named(
-    cell, bundle, logs, tmp_path, parameters, urdf, expected
-):
-    file = URDF
-    if urdf is not None:
-        file = tmp_path / "broken.urdf"
-        text = urdf_without(*urdf)
-        file.write_text(
-            text.replace("</octo_safety>", "</other>") if "<other>" in text else text, encoding="utf-8"
-        )
-    given = {"bundle": bundle, "urdf_file": file, **parameters}
-    given = {name: '""' if value == "" else value for name, value in given.items()}
-    with processes(logs, safety_filter_node=given) as started:
-        assert not cell.change(FILTER, CONFIGURE)
-        assert cell.state(FILTER) == UNCONFIGURED
-        assert expected in started[FILTER].output().split("cannot configure:")[1]
-        assert started[FILTER].stop() == 0
-        assert "Traceback" not in started[FILTER].output()
+def test_a_mistake_refuses_to_configure_and_can_be_corrected(cell, bundle, unconfigured, mistake, expected):
+    right = {**DEFAULTS, "bundle": str(bundle), "urdf_file": str(URDF)}
+    printed = len(unconfigured.output())
+    assert cell.set(FILTER, **{**right, **mistake}) == ""
+    assert not cell.change(FILTER, CONFIGURE)
+    assert cell.state(FILTER) == UNCONFIGURED
+    assert expected in unconfigured.output()[printed:].split("cannot configure:")[1]
+    assert cell.set(FILTER, **right) == ""
+    assert cell.change(FILTER, CONFIGURE)
+    assert cell.change(FILTER, CLEANUP)
+    assert "Traceback" not in unconfigured.output()
+
+
+def test_the_unconfigured_filter_ends_in_order(unconfigured):
+    assert unconfigured.stop() == 0
 
 
 def test_a_misspelt_parameter_ends_the_process_with_one_line(logs, bundle):
