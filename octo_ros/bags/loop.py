@@ -32,7 +32,7 @@ HOLD_S = 0.1
 class Sink(Protocol):
     """Where actions and decisions go."""
 
-    def action(self, action: Action, episode: Episode, now_ns: int) -> None:
+    def action(self, action: Action, now_ns: int) -> None:
         """An action of the policy."""
 
     def decision(self, decision: Decision, episode: Episode | None) -> None:
@@ -178,7 +178,7 @@ class ReplayLoop:
         shown = next(iter(observation.images.values()))
         self._log.thumbnails.add(episode.index, len(self._log.steps), action.stamp_ns, shown)
         self._log.step(action, latency_s)
-        self._sink.action(action, episode, now_ns)
+        self._sink.action(action, now_ns)
         values = action.physical
         self._emit(
             self._filter.step(ToolDelta(action.stamp_ns, values[:3], values[3:6], float(values[6])), now_ns)

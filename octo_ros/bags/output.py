@@ -74,7 +74,7 @@ class Output:
         self._file.close()
         self._writer.__exit__(kind, error, at)
 
-    def action(self, action: Action, episode: Episode, now_ns: int) -> None:
+    def action(self, action: Action, now_ns: int) -> None:
         """Writes an action and its chunk to the bag, at the time it was made [ns]."""
         frame = self._robot.workspace.frame
         self._write("/octo/action", now_ns, action_message(action, frame))
