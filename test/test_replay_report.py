@@ -191,5 +191,6 @@ def test_limits_of_one_kind_are_one_row():
         ("workspace x in fr3_link0", "workspace x"),
         ("joint state entries for fr3_joint2", "joint state entries"),
         ("tool speed", "tool speed"),
+        ("action stamp in the future", "action stamp in the future"),
     ):
         assert log.kind(limit) == kind

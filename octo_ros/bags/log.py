@@ -125,5 +125,7 @@ class ReplayLog:
 
     def kind(self, limit: str) -> str:
         """A limit without the joint or frame it applies to: "joint position", "workspace x"."""
-        words = [word for word in limit.split(" in ")[0].split() if word not in self.joint_names]
+        if limit.startswith("workspace "):
+            limit = limit.split(" in ")[0]
+        words = [word for word in limit.split() if word not in self.joint_names]
         return " ".join(words[:-1] if words and words[-1] == "for" else words)
