@@ -42,9 +42,7 @@ def _export(options: argparse.Namespace) -> int:
             notice=options.notice,
             progress=lambda stage, done, total: progress(stage, done, total),
         )
-    check = ", ".join(
-        f"{name} {error:.1e}" for name, error in manifest.checkpoint["self_check"]["max_abs_error"].items()
-    )
+    check = ", ".join(f"{name} {error:.1e}" for name, error in manifest.checkpoint["self_check"].items())
     print(
         f"{options.bundle}: cameras {', '.join(manifest.cameras)}; "
         f"window {manifest.window}; horizon {manifest.horizon}"
