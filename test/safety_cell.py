@@ -198,6 +198,10 @@ class Cell:
         self.last, self.last_ns = decision.joint_positions.copy(), self.now_ns
         self.measured = decision.joint_positions.copy()
 
+    def last_position(self, origin: np.ndarray) -> np.ndarray:
+        """Where the last command puts the tool, from `origin` [m]."""
+        return self.model.tool(self.last)[0] - origin
+
     def restart(self) -> None:
         """The filter was reset: the next command is a first one."""
         self.last = None

@@ -21,8 +21,9 @@ def joint(
     values = {"lower": lower, "upper": upper, "velocity": velocity}
     limit = " ".join(f'{key}="{value}"' for key, value in values.items() if value is not None)
     limit = f'<limit {limit} effort="1"/>' if kind in ("revolute", "prismatic") else ""
+    ends = f'<parent link="{parent or "PARENT"}"/><child link="{child or "CHILD"}"/>'
     return (
-        f'<joint name="{name}" type="{kind}"><parent link="{parent or "PARENT"}"/><child link="{child or "CHILD"}"/>'
+        f'<joint name="{name}" type="{kind}">{ends}'
         f'<origin xyz="{xyz}"/><axis xyz="{axis}"/>{limit}{extra}</joint>'
     )
 
@@ -41,6 +42,7 @@ def arm(
         parts.append(joint(f"offset{index}", kind="fixed", parent=turned, child=out, xyz="0.1 0 0"))
         links += [turned, out]
     home_element = f'<home joints="{home}"/>' if home else ""
-    safety = f'<octo_safety version="1"><workspace frame="{frame}" tip="{tip}">{box}</workspace>{home_element}</octo_safety>'
+    workspace = f'<workspace frame="{frame}" tip="{tip}">{box}</workspace>'
+    safety = f'<octo_safety version="1">{workspace}{home_element}</octo_safety>'
     names = "".join(f'<link name="{link}"/>' for link in links)
     return f'<?xml version="1.0"?><robot name="arm">{names}{"".join(parts)}{extra}{safety}</robot>'

@@ -189,11 +189,13 @@ def test_workspace_parameters_only_tighten():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"joint_margin": -0.01}, {"joint_margin": float("nan")}, {"box_inset": "wide"}, {"velocity_scale": 0.91},
-        {"velocity_scale": 0.0}, {"max_tool_speed": 0.0}, {"max_tool_rotation_speed": float("inf")},
+        {"joint_margin": -0.01}, {"joint_margin": float("nan")}, {"box_inset": "wide"},
+        {"velocity_scale": 0.91}, {"velocity_scale": 0.0}, {"max_tool_speed": 0.0},
+        {"max_tool_rotation_speed": float("inf")},
         {"max_joint_acceleration": -1.0}, {"action_timeout_s": 0.0}, {"max_action_age_s": None},
-        {"max_step_s": float("nan")}, {"data_rate_hz": 0.0}, {"data_rate_hz": True}, {"max_tracking_error": 0.0},
-        {"action_frame": "camera"}, {"rotation_order": "xyz"}, {"reference": ""}, {"workspace_min": (0, 0)},
+        {"max_step_s": float("nan")}, {"data_rate_hz": 0.0}, {"data_rate_hz": True},
+        {"max_tracking_error": 0.0}, {"action_frame": "camera"}, {"rotation_order": "xyz"},
+        {"reference": ""}, {"workspace_min": (0, 0)},
         {"workspace_max": (0, 0, float("nan"))}, {"workspace_max": 3}, {"workspace_max": "1 2"},
     ],
 )  # fmt: skip
