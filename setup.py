@@ -46,7 +46,7 @@ setup(
         # Real ROS 2 from the package index, for machines without a ROS installation.
         "ros-jazzy": [f"ros-jazzy-{name}" for name in ROS_MESSAGES],
         "ros-kilted": [f"ros-kilted-{name}" for name in ROS_MESSAGES],
-        "replay": ["rosbags>=0.10", "matplotlib>=3.6", "rich>=12"],
+        "replay": ["rosbags>=0.11", "matplotlib>=3.6", "rich>=12"],
         "export": [
             "torch==2.13.0",
             "onnx>=1.16",

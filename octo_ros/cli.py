@@ -53,6 +53,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from octo_ros.bags.replay import replay
+    from octo_ros.safety.options import FilterOptions
 
     with _progress("replay") as progress:
         summary = replay(
@@ -65,6 +66,8 @@ def _replay(options: argparse.Namespace) -> int:
             dataset=options.dataset,
             instruction=options.instruction,
             seed=options.seed,
+            joints=options.joints,
+            filter_options=FilterOptions(data_rate_hz=options.data_rate),
             overwrite=options.overwrite,
             progress=lambda done, total: progress("messages", done, total),
         )
@@ -94,7 +97,8 @@ def _progress(title: str) -> Iterator:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)
 
         def update(stage: str, done: int, total: int) -> None:
@@ -132,6 +136,15 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--dataset", help="data set whose statistics un-normalise the actions")
     replay.add_argument("--instruction", help="instruction to use instead of the bag's")
     replay.add_argument("--rate", type=float, default=10.0, help="policy rate in Hz (default 10)")
+    replay.add_argument(
+        "--data-rate", type=float, default=5.0, help="rate the data set was recorded at in Hz (default 5)"
+    )
+    replay.add_argument(
+        "--joints",
+        choices=("auto", "bag", "follower"),
+        default="auto",
+        help="where joint states come from: the bag, an ideal arm, or the bag where it has them (default)",
+    )
     replay.add_argument("--seed", type=int, default=0, help="seed of the diffusion noise (default 0)")
     replay.add_argument(
         "--topic", action="append", default=[], metavar="NAME=/topic",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -136,7 +137,12 @@ class Manifest:
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         body = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        return json.dumps(body, indent=2) + "\n"
+        text = json.dumps(body, indent=2)
+        return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", _on_one_line, text) + "\n"
+
+
+def _on_one_line(numbers: re.Match[str]) -> str:
+    return "[" + re.sub(r",\n\s*", ", ", numbers[1]) + "]"
 
 
 def sha256(path: Path) -> str:
