@@ -10,7 +10,6 @@ demo: $(VENV)/.demo
 	$(BIN)/octo_ros demo
 
 test: $(VENV)/.test
-	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.test

@@ -14,9 +14,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from octo_ros.bags.player import copy_episodes, messages
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from octo_ros.bags.player import copy_episodes, messages
 from octo_ros.export import export_checkpoint
 
 HERE = Path(__file__).resolve().parent
