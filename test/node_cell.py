@@ -89,6 +89,12 @@ class Cell(Node):
         if not hasattr(self, "_frame_timer"):
             self._frame_timer = self.create_timer(0.05, self._show)
 
+    def hide(self) -> None:
+        """Takes every camera away, its topic too."""
+        self._shown = ()
+        while self._cameras:
+            self.destroy_publisher(self._cameras.popitem()[1])
+
     def say(self, instruction: str) -> None:
         """Publishes an instruction."""
         self._instruction.publish(String(data=instruction))

@@ -21,7 +21,7 @@ from node_cell import (
     processes,
 )
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import Image, JointState
 from small_bundle import write_bundle
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
@@ -231,6 +231,29 @@ def test_the_instruction_parameter_starts_at_once_and_only_named_cameras_count(c
         assert flow(cell, actions), started[POLICY].output()
         assert actions[-1].name[0] == "dx"
         assert actions[-1].position[6] in (0.0, 1.0)
+
+
+def test_large_frames_of_a_reliable_camera_arrive(cell, bundle, logs, actions):
+    parameters = {"bundle": bundle, "mask_language": "true", "instruction": "go", "cameras": "[wrist]"}
+    publisher = cell.create_publisher(Image, "camera/wrist/image_raw", 5)
+    image = Image(height=480, width=640, step=1920, encoding="rgb8")
+    image.data = np.zeros(480 * 1920, np.uint8).tobytes()
+
+    def show():
+        image.header.stamp = cell.get_clock().now().to_msg()
+        publisher.publish(image)
+
+    timer = cell.create_timer(0.1, show)
+    cell.hide()
+    with processes(logs, policy_node=parameters) as started:
+        assert cell.change(POLICY, CONFIGURE)
+        assert cell.change(POLICY, ACTIVATE)
+        cell.spin(1.5)
+        actions.clear()
+        cell.spin(2.0)
+        assert len(actions) >= 10, started[POLICY].output()
+    cell.destroy_timer(timer)
+    cell.destroy_publisher(publisher)
 
 
 @pytest.fixture(scope="module")

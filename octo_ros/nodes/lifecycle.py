@@ -86,10 +86,16 @@ class ManagedNode(LifecycleNode):
 
     def subscribe(
         self, kind: type, topic: str, callback: Callable[[Any], None], qos: Any, **more: Any
-    ) -> None:
+    ) -> Any:
         """A subscription that lives until `release`; an exception in its callback is a fault of the node."""
         entity = self.create_subscription(kind, topic, self._guarded(callback), qos, **more)
         self._entities.append((self.destroy_subscription, entity))
+        return entity
+
+    def unsubscribe(self, subscription: Any) -> None:
+        """Ends a subscription before `release` does."""
+        self._entities.remove((self.destroy_subscription, subscription))
+        self.destroy_subscription(subscription)
 
     def publisher(self, kind: type, topic: str, qos: Any) -> Any:
         """A publisher that lives until `release` and publishes only while the node is active."""

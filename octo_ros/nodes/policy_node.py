@@ -24,6 +24,7 @@ import octo_ros
 from octo_ros.errors import OctoRosError, ParameterError
 from octo_ros.image_messages import to_rgb
 from octo_ros.nodes import spin
+from octo_ros.nodes.cameras import CameraSubscriptions
 from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
 from octo_ros.nodes.lifecycle import ManagedNode, quiet
 from octo_ros.nodes.messages import (
@@ -62,7 +63,7 @@ class PolicyNode(ManagedNode):
         )
         self._manifest = self._policy.manifest
         _ = self._policy.statistics  # a data set that must be named is an error now, not at the first task
-        cameras = self._cameras(values["cameras"])
+        cameras = self._chosen_cameras(values["cameras"])
         self._frames = FrameSync(
             cameras,
             round(values["pairing_tolerance_s"] * NANOSECONDS),
@@ -83,6 +84,7 @@ class PolicyNode(ManagedNode):
         self._tell(self._policy.warm_up(), cameras)
 
     def activate(self) -> None:
+        self._cameras.follow_publishers()
         self._frames.clear()
         self._monitor.clear()
         self._restart_history()
@@ -103,9 +105,8 @@ class PolicyNode(ManagedNode):
 
     def _connect(self, values: dict, cameras: tuple[str, ...]) -> None:
         kind, suffix = (Image, "") if values["image_transport"] == "raw" else (CompressedImage, "/compressed")
-        for camera in cameras:
-            topic = f"camera/{camera}/image_raw{suffix}"
-            self.subscribe(kind, topic, partial(self._on_frame, camera), qos_profile_sensor_data)
+        topics = {camera: f"camera/{camera}/image_raw{suffix}" for camera in cameras}
+        self._cameras = CameraSubscriptions(self, kind, topics, self._on_frame)
         # A latched instruction reaches only a latched subscription, and any other only a volatile one.
         self.subscribe(String, "octo/instruction", self._on_instruction, 1)
         self.subscribe(String, "octo/instruction", self._on_instruction, LATCHED, event_callbacks=quiet())
@@ -124,7 +125,7 @@ class PolicyNode(ManagedNode):
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
 
-    def _cameras(self, names: list[str]) -> tuple[str, ...]:
+    def _chosen_cameras(self, names: list[str]) -> tuple[str, ...]:
         known = tuple(self._manifest.cameras)
         chosen = tuple(name for name in names if name) or known
         for name in chosen:
@@ -279,6 +280,7 @@ class PolicyNode(ManagedNode):
         return "" if self._has_task else "no instruction and no goal image"
 
     def _diagnose(self) -> None:
+        self._cameras.follow_publishers()
         now_ns = self.now_ns()
         level, message, values = self._monitor.report(now_ns, self._waiting(), self._task_error)
         notice = self._manifest.notice
