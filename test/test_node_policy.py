@@ -20,7 +20,7 @@ from node_cell import (
     open_cell,
     processes,
 )
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState
 from small_bundle import write_bundle
 from std_msgs.msg import String
@@ -233,27 +233,22 @@ def test_the_instruction_parameter_starts_at_once_and_only_named_cameras_count(c
         assert actions[-1].position[6] in (0.0, 1.0)
 
 
-def test_large_frames_of_a_reliable_camera_arrive(cell, bundle, logs, actions):
-    parameters = {"bundle": bundle, "mask_language": "true", "instruction": "go", "cameras": "[wrist]"}
-    publisher = cell.create_publisher(Image, "camera/wrist/image_raw", 5)
-    image = Image(height=480, width=640, step=1920, encoding="rgb8")
-    image.data = np.zeros(480 * 1920, np.uint8).tobytes()
+def test_a_camera_is_subscribed_to_as_reliably_as_it_publishes(cell, bundle, logs):
+    def reliability():
+        found = cell.get_subscriptions_info_by_topic("/camera/wrist/image_raw")
+        return [subscription.qos_profile.reliability for subscription in found]
 
-    def show():
-        image.header.stamp = cell.get_clock().now().to_msg()
-        publisher.publish(image)
-
-    timer = cell.create_timer(0.1, show)
     cell.hide()
-    with processes(logs, policy_node=parameters) as started:
+    with processes(logs, policy_node={"bundle": bundle, "cameras": "[wrist]"}):
         assert cell.change(POLICY, CONFIGURE)
-        assert cell.change(POLICY, ACTIVATE)
-        cell.spin(1.5)
-        actions.clear()
-        cell.spin(2.0)
-        assert len(actions) >= 10, started[POLICY].output()
-    cell.destroy_timer(timer)
-    cell.destroy_publisher(publisher)
+        assert cell.wait(lambda: reliability() == [ReliabilityPolicy.BEST_EFFORT])
+        reliable = cell.create_publisher(Image, "camera/wrist/image_raw", 5)
+        assert cell.wait(lambda: reliability() == [ReliabilityPolicy.RELIABLE])
+        cell.show("wrist")
+        assert cell.wait(lambda: reliability() == [ReliabilityPolicy.BEST_EFFORT])
+        cell.hide()
+        assert cell.wait(lambda: reliability() == [ReliabilityPolicy.RELIABLE])
+    cell.destroy_publisher(reliable)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
 """Subscriptions to cameras, each as reliable as its publishers are.
 
-Sensor QoS (best effort) hears every camera, but loses frames larger than the middleware sends
-in one piece: Fast DDS on default settings loses most frames of 640x480. Where all publishers
-of a topic offer reliable delivery, it is asked for, and large frames arrive.
+Sensor QoS (best effort) hears every camera, but Fast DDS on default settings loses most frames
+larger than its shared-memory segment of 0.5 MB. Where all publishers of a topic offer reliable
+delivery it is asked for, so that lost parts are sent again; config/fastdds_images.xml cures the
+loss itself.
 """
 
 from __future__ import annotations
