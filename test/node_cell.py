@@ -81,10 +81,9 @@ class Cell(Node):
 
     def show(self, *cameras: str) -> None:
         """Lets exactly these cameras deliver frames at 20 Hz."""
-        for name in cameras:
-            self._cameras.setdefault(
-                name, self.create_publisher(Image, f"camera/{name}/image_raw", qos_profile_sensor_data)
-            )
+        for name in set(cameras) - set(self._cameras):
+            topic = f"camera/{name}/image_raw"
+            self._cameras[name] = self.create_publisher(Image, topic, qos_profile_sensor_data)
         self._shown = cameras
         if not hasattr(self, "_frame_timer"):
             self._frame_timer = self.create_timer(0.05, self._show)
