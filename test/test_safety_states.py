@@ -294,7 +294,8 @@ def test_joint_state_is_taken_by_name_and_only_whole(name):
         (None, positions),
     ):
         cell.now_ns += MILLISECOND
-        assert cell.filter.observe_joints(bad_names, bad_positions, cell.now_ns, cell.now_ns) is not None
+        refusal = cell.filter.observe_joints(bad_names, bad_positions, cell.now_ns, cell.now_ns)
+        assert np.isfinite([refusal.value, refusal.bound]).all()
     cell.now_ns += MILLISECOND
     mixed = [*names[::-1], "finger"]
     assert cell.filter.observe_joints(mixed, [*positions[::-1], math.nan], cell.now_ns, cell.now_ns) is None

@@ -49,13 +49,15 @@ def solve(
     when they become negligible, or when a joint has moved further than `reach` (n,), since the motion will be
     shortened then and only its direction counts. `damping` is that of a singular value of zero [m/rad].
     """
-    delta, clamped = np.zeros_like(start), {}
+    delta, clamped, free = np.zeros_like(start), {}, np.ones(len(start), dtype=bool)
     for _ in range(ITERATIONS):
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
         if np.max(np.abs(error)) < CONVERGED:
             break
-        step, stopped = bounded_step(robot.jacobian(start + delta), error, low - delta, high - delta, damping)
+        jacobian = robot.jacobian(start + delta)
+        step, stopped = bounded_step(jacobian, error, low - delta, high - delta, free, damping)
         clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
+        free[list(stopped)] = False
         delta = np.clip(delta + step, low, high)
         if np.any(np.abs(delta) > reach) or np.max(np.abs(step)) < STILL:
             break
@@ -63,15 +65,20 @@ def solve(
 
 
 def bounded_step(
-    jacobian: np.ndarray, error: np.ndarray, low: np.ndarray, high: np.ndarray, damping: float = DAMPING
+    jacobian: np.ndarray,
+    error: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    free: np.ndarray,
+    damping: float,
 ) -> tuple[np.ndarray, dict[int, float]]:
     """(n,) damped least-squares step for `error` (6,) with each joint between `low` and `high` (n,).
 
-    Joints are fixed at their bound one by one, the furthest beyond first, and the rest solved
-    again. Also returns the fixed joints and where the solution would have taken them.
+    Only the joints that are `free` (n,) bool move. Of those, joints that would leave their bounds
+    are stopped there one by one, the furthest beyond first, and the rest solved again. Also
+    returns the stopped joints and where the solution would have taken them.
     """
-    step, stopped = np.zeros(len(low)), {}
-    free = np.ones(len(low), dtype=bool)
+    step, stopped, free = np.zeros(len(low)), {}, free.copy()
     while free.any():
         rest = error - jacobian[:, ~free] @ step[~free]
         step[free] = damped_step(jacobian[:, free], rest, damping)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from octo_ros.safety.compose import Pose, pose_error
+from octo_ros.safety.compose import Pose, moved, pose_error
 from octo_ros.safety.decision import Refusal
 from octo_ros.safety.inverse_kinematics import DAMPING, Solution, nudges, size, solve
 from octo_ros.safety.limits import JointPosition, JointVelocity, Limit, ToolSpeed, WorkspaceBox
@@ -115,17 +115,19 @@ class ToolServo:
     ) -> Iterator[np.ndarray]:
         """Other displacements (n,) for when the straight one brings next to nothing.
 
-        Beside a wall the path may bend through it: a target drawn a little inwards goes around.
-        In a singular posture damping may leave nothing: an undamped step is slow but straight,
-        and a nudge changes the posture.
+        Beside a wall the path may bend through it: a target drawn a little inwards goes around,
+        and a shorter way bends less. In a singular posture damping may leave nothing: an
+        undamped step is slow but straight, and a nudge changes the posture.
         """
-        position = self.robot.tool_pose(start)[0]
+        here = Pose(*self.robot.tool_pose(start))
         pull = DETOUR * asked
-        low_wall = np.minimum(self._box.minimum + CLEARANCE, position + pull)
-        high_wall = np.maximum(self._box.maximum - CLEARANCE, position - pull)
-        inwards = Pose(np.clip(target.position, low_wall, high_wall), target.rotation)
-        for damping in (DAMPING, 0.0):
-            yield solve(self.robot, start, inwards, low, high, self._velocity.bound * dt, damping).delta
+        low_wall = np.minimum(self._box.minimum + CLEARANCE, here.position + pull)
+        high_wall = np.maximum(self._box.maximum - CLEARANCE, here.position - pull)
+        way, reach = pose_error(here, target), self._velocity.bound * dt
+        for share, damping in ((1.0, DAMPING), (0.3, DAMPING), (1.0, 0.0)):
+            goal = moved(here, share * way, "base")
+            goal = Pose(np.clip(goal.position, low_wall, high_wall), goal.rotation)
+            yield solve(self.robot, start, goal, low, high, reach, damping).delta
         yield from nudges(self.robot, start, low, high)
 
     def _shortened(self, motion: Motion) -> tuple[Motion, list[Refusal]]:
