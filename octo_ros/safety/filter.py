@@ -67,7 +67,7 @@ class SafetyFilter:
         not finite or absurdly far beyond the limits.
         """
         refusal = self._advance_clock(now_ns)
-        return refusal or self._measured.observe(names, positions, stamp_ns, now_ns)
+        return refusal or self._measured.observe(names, positions, stamp_ns, self._now_ns)
 
     def step(self, action: ToolDelta, now_ns: int) -> Decision:
         """Turns an action that just arrived into the next command.
@@ -77,16 +77,16 @@ class SafetyFilter:
         """
         refusal = self._advance_clock(now_ns)
         if refusal is None:
-            self._stop_on_fault(now_ns)
+            self._stop_on_fault()
         if self.state in (FilterState.STOPPED, FilterState.ESTOP):
             return self._stopped()
-        refusal = refusal or self._rejection(action, now_ns)
+        refusal = refusal or self._rejection(action)
         if refusal is not None:
             return self._hold(Status.INVALID, (refusal,))
         gripper, refusals = _gripper(action)
         if self._commanded is None:
             return self._start(action, gripper, refusals)
-        dt = seconds(now_ns - self._commanded_ns)
+        dt = seconds(self._now_ns - self._commanded_ns)
         if not SHORTEST_STEP_S <= dt <= self.options.max_step_s:
             bound = self.options.max_step_s if dt > SHORTEST_STEP_S else SHORTEST_STEP_S
             return self._hold(Status.INVALID, (Refusal("time since the previous command", dt, bound, "s"),))
@@ -96,7 +96,7 @@ class SafetyFilter:
     def watch(self, now_ns: int) -> Decision | None:
         """Called by a timer. None while nothing is wrong; a hold for as long as it is STOPPED or ESTOP."""
         if self._advance_clock(now_ns) is None:
-            self._stop_on_fault(now_ns)
+            self._stop_on_fault()
         if self.state in (FilterState.READY, FilterState.ACTIVE):
             return None
         return self._stopped()
@@ -119,14 +119,14 @@ class SafetyFilter:
         """Goes to READY where that is safe; returns whether it did, and a sentence that says why not."""
         refusal = self._advance_clock(now_ns)
         if refusal is None:
-            self._stop_on_fault(now_ns)
+            self._stop_on_fault()
         if self.state is FilterState.ACTIVE:
             return False, "the filter is active: there is nothing to reset"
         if self._e_stop_pressed:
             return False, "the e-stop input is pressed: release it first"
-        refusal = refusal or self._measured.stale(now_ns)
+        refusal = refusal or self._measured.stale(self._now_ns)
         if refusal is not None:
-            return False, f"no fresh joint state: {refusal}"
+            return False, f"not safe to start: {refusal}"
         self.state = FilterState.READY
         self._commanded = self._before = self._target = None
         self._reasons = ()
@@ -136,8 +136,8 @@ class SafetyFilter:
         """Follows the time; a clock that jumps back stops the filter and outdates all it was told."""
         if not is_stamp(now_ns):
             return Refusal("clock, usable times", 0.0, 1.0, "")
-        back = seconds(self._now_ns - now_ns)
-        self._now_ns = int(now_ns)
+        before, self._now_ns = self._now_ns, int(now_ns)
+        back = seconds(before - self._now_ns)
         if back <= 0.0:
             return None
         refusal = Refusal("clock jumped back by", back, 0.0, "s")
@@ -148,10 +148,11 @@ class SafetyFilter:
             self._stop(refusal)
         return refusal
 
-    def _stop_on_fault(self, now_ns: int) -> None:
+    def _stop_on_fault(self) -> None:
         """ACTIVE becomes STOPPED on silence, on stale joints, and when the robot does not follow."""
         if self.state is not FilterState.ACTIVE:
             return
+        now_ns = self._now_ns
         refusal = self._silence.refusal(now_ns) or self._measured.stale(now_ns) or self._tracking_refusal()
         if refusal is not None:
             self._stop(refusal)
@@ -166,12 +167,12 @@ class SafetyFilter:
         name, unit = self.robot.joint_names[worst], self.robot.units[worst]
         return Refusal(f"tracking error {name}", error[worst], self.options.max_tracking_error, unit)
 
-    def _rejection(self, action: ToolDelta, now_ns: int) -> Refusal | None:
+    def _rejection(self, action: ToolDelta) -> Refusal | None:
         """Why an action is INVALID, or None."""
         malformed = _malformed(action)
         if malformed is not None:
             return malformed
-        return self._stamps.refusal(action.stamp_ns, now_ns) or self._measured.stale(now_ns)
+        return self._stamps.refusal(action.stamp_ns, self._now_ns) or self._measured.stale(self._now_ns)
 
     def _accept(self, action: ToolDelta, gripper: float) -> None:
         self._stamps.accept(action.stamp_ns)

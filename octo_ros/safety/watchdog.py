@@ -32,19 +32,19 @@ class StampGate:
 
     def refusal(self, stamp_ns: int, now_ns: int) -> Refusal | None:
         """Why the stamp is not believed at `now_ns`, or None."""
-        age = seconds(now_ns - stamp_ns)
+        age = seconds(now_ns - int(stamp_ns))
         if age > self.max_age_s:
             return Refusal(f"{self.name} age", age, self.max_age_s, "s")
         if -age > self.max_lead_s:
             return Refusal(f"{self.name} stamp in the future", -age, self.max_lead_s, "s")
         if self.last_ns is not None and stamp_ns <= self.last_ns:
-            behind = seconds(stamp_ns - self.last_ns)
+            behind = seconds(int(stamp_ns) - self.last_ns)
             return Refusal(f"{self.name} stamp not newer than the last", behind, 0.0, "s")
         return None
 
     def accept(self, stamp_ns: int) -> None:
         """Remembers a stamp that was believed and used."""
-        self.last_ns = stamp_ns
+        self.last_ns = int(stamp_ns)
 
     def forget(self) -> None:
         """Starts over, for a clock that began again."""
