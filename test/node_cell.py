@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParametersAtomically
@@ -126,6 +127,18 @@ class Cell(Node):
             rclpy.spin_once(self, timeout_sec=min(left, 0.05))
         return condition()
 
+    def flows(self, received: list, count: int = 3) -> bool:
+        """Whether `count` new messages come."""
+        received.clear()
+        return self.wait(lambda: len(received) >= count, 5.0)
+
+    def is_quiet(self, received: list) -> bool:
+        """Whether no message comes, once what is under way at 10 Hz has arrived."""
+        self.spin(0.2)
+        received.clear()
+        self.spin(0.7)
+        return not received
+
     def change(self, node: str, transition: int) -> bool:
         """Asks a lifecycle node for a transition; returns whether it succeeded."""
         self.state(node)  # a request to a node that is just going or coming may be lost; this one is repeated
@@ -176,6 +189,23 @@ class Cell(Node):
             image = Image(height=24, width=32, step=96, encoding="bgr8", data=frame.tobytes())
             image.header.stamp = time_message(stamp_ns)
             self._cameras[name].publish(image)
+
+
+def values(decision: DiagnosticStatus) -> dict[str, str]:
+    """The key-value pairs of a safety decision or a diagnosis."""
+    return {pair.key: pair.value for pair in decision.values}
+
+
+def statuses(decisions: list[DiagnosticStatus]) -> list[str]:
+    """What the filter did, decision by decision."""
+    return [values(decision)["status"] for decision in decisions]
+
+
+def urdf_without(what: str, instead: str = "") -> str:
+    """The text of the URDF with one thing replaced."""
+    text = URDF.read_text(encoding="utf-8")
+    assert what in text
+    return text.replace(what, instead, 1)
 
 
 @contextmanager

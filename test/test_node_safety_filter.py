@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseStamped, TwistStamped
 from node_cell import (
     ACTIVATE,
     ACTIVE,
@@ -21,27 +20,20 @@ from node_cell import (
     URDF,
     open_cell,
     processes,
+    statuses,
+    values,
 )
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from small_bundle import write_bundle
-from std_msgs.msg import Bool, Float64, Float64MultiArray, String
+from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
-from octo_ros.nodes.safety_parameters import PARAMETERS
 from octo_ros.safety.robot import Robot
 
 FILTER = "safety_filter_node"
-TIMEOUT_S, PERIOD_S = 0.3, 0.1
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+TIMEOUT_S = 0.3
+PERIOD_S = 0.1
 ROBOT = Robot.from_file(URDF)
-DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
-
-
-def urdf_without(what: str, instead: str = "") -> str:
-    text = URDF.read_text(encoding="utf-8")
-    assert what in text
-    return text.replace(what, instead, 1)
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +94,8 @@ def ready(cell, running, decisions, joints, commands):
     return running
 
 
-def values(decision: DiagnosticStatus) -> dict[str, str]:
-    return {pair.key: pair.value for pair in decision.values}
-
-
 def refusals(decision: DiagnosticStatus) -> list[str]:
     return [key for key in values(decision) if key.startswith("refusal ")]
-
-
-def statuses(decisions) -> list[str]:
-    return [values(decision)["status"] for decision in decisions]
 
 
 def stop_delay_s(decisions) -> float:
@@ -282,155 +266,3 @@ def test_deactivating_cleaning_up_and_sigint_end_in_order(cell, running):
     assert cell.change(FILTER, ACTIVATE)
     assert running[FILTER].stop() == 0
     assert "Traceback" not in running[FILTER].output()
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind", "topic"),
-    [
-        ("pose", PoseStamped, "octo/pose_command"),
-        ("twist", TwistStamped, "octo/twist_command"),
-        ("joint_position", Float64MultiArray, "octo/joint_position_command"),
-    ],
-)
-def test_the_other_command_modes_publish_and_end_in_a_hold(cell, bundle, logs, decisions, mode, kind, topic):
-    parameters = {"bundle": bundle, "urdf_file": URDF, "command_mode": mode}
-    arm = {"urdf_file": URDF, "command_mode": "joint_position"}
-    received = cell.record(kind, topic)
-    decisions.clear()
-    with processes(logs, joint_state_simulator=arm, safety_filter_node=parameters) as started:
-        assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
-        assert cell.change(FILTER, ACTIVATE)
-        assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
-        # In the pose and twist modes the simulated arm does not follow: short enough to stay in tracking.
-        cell.stream(0.5, (0.1, *STEP[1:]))
-        assert "ok" in statuses(decisions) or "limited" in statuses(decisions), started[FILTER].output()
-        assert len(received) >= 3
-        assert cell.wait(lambda: "stopped" in statuses(decisions), 3.0)
-        count = len(received)
-        cell.spin(0.5)
-        assert len(received) - count >= (10 if mode == "twist" else 2)
-        assert started[FILTER].stop() == 0
-        cell.spin(0.2)
-    check = {"pose": check_poses, "twist": check_twists, "joint_position": check_positions}[mode]
-    check(received)
-
-
-def test_a_filter_ended_while_the_arm_moves_leaves_a_zero_twist(cell, bundle, logs):
-    twists = cell.record(TwistStamped, "octo/twist_command")
-    parameters = {"bundle": bundle, "urdf_file": URDF, "command_mode": "twist", "max_tracking_error": 1.0}
-    with processes(logs, joint_state_simulator={"urdf_file": URDF}, safety_filter_node=parameters) as started:
-        assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
-        assert cell.change(FILTER, ACTIVATE)
-        assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
-        cell.stream(0.5)
-        assert abs(twists[-1].twist.linear.x) > 0.001
-        started[FILTER].interrupt()
-        assert cell.wait(lambda: twists[-1].twist.linear.x == 0.0, 3.0)
-        assert started[FILTER].wait(5.0) == 0
-    assert twists[-1].twist == type(twists[-1].twist)()
-
-
-def check_poses(received):
-    assert {message.header.frame_id for message in received} == {ROBOT.workspace.frame}
-    points = np.array([[m.pose.position.x, m.pose.position.y, m.pose.position.z] for m in received])
-    assert (points >= ROBOT.workspace.minimum).all()
-    assert (points <= ROBOT.workspace.maximum).all()
-    np.testing.assert_array_equal(points[-1], points[-3])
-
-
-def check_twists(received):
-    speeds = np.array([[m.twist.linear.x, m.twist.linear.y, m.twist.linear.z] for m in received])
-    assert np.linalg.norm(speeds, axis=1).max() > 0.01
-    assert np.linalg.norm(speeds, axis=1).max() <= 0.25 + 1e-9
-    np.testing.assert_array_equal(speeds[-5:], np.zeros((5, 3)))
-
-
-def check_positions(received):
-    joints = np.array([list(message.data) for message in received])
-    assert ((joints >= ROBOT.lower) & (joints <= ROBOT.upper)).all()
-    np.testing.assert_array_equal(joints[-1], joints[-2])
-
-
-@pytest.fixture(scope="module")
-def unconfigured(cell, bundle, logs):
-    """A filter that a test tries to configure with a mistake; started when the shared one has ended."""
-    given = {"bundle": bundle, "urdf_file": URDF, "robot_description_timeout_s": 0.1}
-    with processes(logs, safety_filter_node=given) as started:
-        yield started[FILTER]
-
-
-@pytest.mark.parametrize(
-    ("mistake", "expected"),
-    [
-        ({"bundle": "/nowhere"}, "not an octo_ros bundle"),
-        ({"bundle": ""}, "bundle: expected"),
-        ({"dataset": "fractal"}, "it has small"),
-        ({"urdf_file": "/nowhere.urdf"}, "urdf_file: cannot be read"),
-        ({"urdf_file": ""}, "robot_description"),
-        ({"robot_description": "<robot"}, "parameter robot_description"),
-        ({"robot_description": urdf_without('velocity="2.62"')}, "velocity"),
-        ({"robot_description": urdf_without('lower="-2.7437"', 'lower="9"')}, "fr3_joint1"),
-        ({"robot_description": urdf_without('safety version="1"', 'safety version="9"')}, "octo_safety"),
-        ({"command_mode": "torque"}, "command_mode"),
-        ({"workspace_max": [9.0, 0.4, 0.7]}, "workspace_max"),
-        ({"workspace_min": [0.3, 0.0]}, "workspace_min"),
-    ],
-)
-def test_a_mistake_refuses_to_configure_and_can_be_corrected(cell, bundle, unconfigured, mistake, expected):
-    right = {**DEFAULTS, "bundle": str(bundle), "urdf_file": str(URDF)}
-    printed = len(unconfigured.output())
-    assert cell.set(FILTER, **{**right, **mistake}) == ""
-    assert not cell.change(FILTER, CONFIGURE)
-    assert cell.state(FILTER) == UNCONFIGURED
-    assert expected in unconfigured.output()[printed:].split("cannot configure:")[1]
-    assert cell.set(FILTER, **right) == ""
-    assert cell.change(FILTER, CONFIGURE)
-    assert cell.change(FILTER, CLEANUP)
-    assert "Traceback" not in unconfigured.output()
-
-
-def test_the_unconfigured_filter_ends_in_order(unconfigured):
-    assert unconfigured.stop() == 0
-
-
-def test_a_misspelt_parameter_ends_the_process_with_one_line(logs, bundle):
-    with processes(logs, safety_filter_node={"bundle": bundle, "max_tool_sped": 0.1}) as started:
-        assert started[FILTER].wait(10.0) == 1
-        assert "did you mean max_tool_speed?" in started[FILTER].output()
-        assert "Traceback" not in started[FILTER].output()
-
-
-def test_a_robot_description_topic_is_used_and_a_change_of_it_stops(cell, bundle, logs, decisions):
-    publisher = cell.create_publisher(String, "robot_description", LATCHED)
-    publisher.publish(String(data=URDF.read_text(encoding="utf-8")))
-    arm = {"urdf_file": URDF}
-    with processes(logs, joint_state_simulator=arm, safety_filter_node={"bundle": bundle}) as started:
-        assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
-        assert cell.change(FILTER, ACTIVATE)
-        assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
-        cell.stream(0.3)
-        publisher.publish(String(data=urdf_without('max="0.75', 'max="0.74')))
-        decisions.clear()
-        cell.stream(0.5)
-        assert statuses(decisions)[-1] == "estop"
-        done, why = cell.trigger(f"{FILTER}/reset")
-        assert not done
-        assert "robot_description has changed" in why
-        assert cell.change(FILTER, DEACTIVATE)
-        assert not cell.change(FILTER, ACTIVATE)
-        assert cell.state(FILTER) == INACTIVE
-    cell.destroy_publisher(publisher)
-
-
-def test_an_e_stop_latched_before_the_start_is_heard(cell, bundle, logs, decisions):
-    publisher = cell.create_publisher(Bool, "octo/e_stop", LATCHED)
-    publisher.publish(Bool(data=True))
-    arm = {"urdf_file": URDF}
-    with processes(logs, joint_state_simulator=arm, safety_filter_node={"bundle": bundle, "urdf_file": URDF}):
-        assert cell.change(FILTER, CONFIGURE)
-        assert cell.change(FILTER, ACTIVATE)
-        decisions.clear()
-        cell.stream(0.6)
-        assert set(statuses(decisions)) == {"estop"}
-        assert not cell.trigger(f"{FILTER}/reset")[0]
-    cell.destroy_publisher(publisher)

@@ -1,0 +1,90 @@
+"""What refuses to start or to configure the safety filter, and how it says so."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
+
+from node_cell import (
+    CLEANUP,
+    CONFIGURE,
+    UNCONFIGURED,
+    URDF,
+    open_cell,
+    processes,
+    urdf_without,
+)
+from small_bundle import write_bundle
+
+from octo_ros.nodes.safety_parameters import PARAMETERS
+
+FILTER = "safety_filter_node"
+DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("bundle") / "small"
+    write_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def cell():
+    with open_cell() as cell:
+        yield cell
+
+
+@pytest.fixture(scope="module")
+def unconfigured(cell, bundle, logs):
+    """A filter that a test tries to configure with a mistake; started when the shared one has ended."""
+    given = {"bundle": bundle, "urdf_file": URDF, "robot_description_timeout_s": 0.1}
+    with processes(logs, safety_filter_node=given) as started:
+        yield started[FILTER]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "expected"),
+    [
+        ({"bundle": "/nowhere"}, "not an octo_ros bundle"),
+        ({"bundle": ""}, "bundle: expected"),
+        ({"dataset": "fractal"}, "it has small"),
+        ({"urdf_file": "/nowhere.urdf"}, "urdf_file: cannot be read"),
+        ({"urdf_file": ""}, "robot_description"),
+        ({"robot_description": "<robot"}, "parameter robot_description"),
+        ({"robot_description": urdf_without('velocity="2.62"')}, "velocity"),
+        ({"robot_description": urdf_without('lower="-2.7437"', 'lower="9"')}, "fr3_joint1"),
+        ({"robot_description": urdf_without('safety version="1"', 'safety version="9"')}, "octo_safety"),
+        ({"command_mode": "torque"}, "command_mode"),
+        ({"workspace_max": [9.0, 0.4, 0.7]}, "workspace_max"),
+        ({"workspace_min": [0.3, 0.0]}, "workspace_min"),
+    ],
+)
+def test_a_mistake_refuses_to_configure_and_can_be_corrected(cell, bundle, unconfigured, mistake, expected):
+    right = {**DEFAULTS, "bundle": str(bundle), "urdf_file": str(URDF)}
+    printed = len(unconfigured.output())
+    assert cell.set(FILTER, **{**right, **mistake}) == ""
+    assert not cell.change(FILTER, CONFIGURE)
+    assert cell.state(FILTER) == UNCONFIGURED
+    assert expected in unconfigured.output()[printed:].split("cannot configure:")[1]
+    assert cell.set(FILTER, **right) == ""
+    assert cell.change(FILTER, CONFIGURE)
+    assert cell.change(FILTER, CLEANUP)
+    assert "Traceback" not in unconfigured.output()
+
+
+def test_the_unconfigured_filter_ends_in_order(unconfigured):
+    assert unconfigured.stop() == 0
+
+
+def test_a_misspelt_parameter_ends_the_process_with_one_line(logs, bundle):
+    with processes(logs, safety_filter_node={"bundle": bundle, "max_tool_sped": 0.1}) as started:
+        assert started[FILTER].wait(10.0) == 1
+        assert "did you mean max_tool_speed?" in started[FILTER].output()
+        assert "Traceback" not in started[FILTER].output()
