@@ -394,6 +394,26 @@ def test_invariant_16_time_that_stands_jumps_back_or_is_too_long_moves_nothing(n
     assert decision.dt == 0.0
 
 
+@pytest.mark.parametrize("now_ns", [None, math.nan, 0.5, -1, 2**63, "noon", True])
+def test_invariant_16_a_clock_that_gives_no_time_stops(name, now_ns):
+    for call in ("step", "watch", "observe"):
+        cell = Cell(name)
+        cell.begin()
+        before = cell.measured.copy()
+        if call == "step":
+            cell.filter.step(cell.delta(MOTION), now_ns)
+        elif call == "watch":
+            cell.filter.watch(now_ns)
+        else:
+            names = cell.robot.joint_names
+            assert cell.filter.observe_joints(names, before, cell.now_ns, now_ns) is not None
+        cell.wait(50 * MILLISECOND)
+        decision = cell.step(cell.delta(MOTION))
+        assert decision.status is Status.STOPPED
+        assert np.array_equal(decision.joint_positions, before)
+        assert decision.refusals[0].limit == "clock, usable times"
+
+
 def test_after_a_clock_jump_the_filter_resets_on_the_new_clock(name):
     cell = Cell(name)
     cell.begin()

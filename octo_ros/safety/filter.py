@@ -133,17 +133,17 @@ class SafetyFilter:
         return True, "ready: the first action starts from the measured joints"
 
     def _advance_clock(self, now_ns: int) -> Refusal | None:
-        """Follows the time; a clock that jumps back stops the filter and outdates all it was told."""
-        if not is_stamp(now_ns):
-            return Refusal("clock, usable times", 0.0, 1.0, "")
-        before, self._now_ns = self._now_ns, int(now_ns)
-        back = seconds(before - self._now_ns)
-        if back <= 0.0:
-            return None
-        refusal = Refusal("clock jumped back by", back, 0.0, "s")
-        self._stamps.forget()
-        self._measured.forget()
-        self._commanded_ns = self._now_ns
+        """Follows the time. A clock that jumps back or gives no time stops the filter; returns why."""
+        if is_stamp(now_ns):
+            before, self._now_ns = self._now_ns, int(now_ns)
+            if before <= self._now_ns:
+                return None
+            refusal = Refusal("clock jumped back by", seconds(before - self._now_ns), 0.0, "s")
+            self._stamps.forget()  # all it was told before is of another time
+            self._measured.forget()
+            self._commanded_ns = self._now_ns
+        else:
+            refusal = Refusal("clock, usable times", 0.0, 1.0, "")
         if self.state is FilterState.ACTIVE:
             self._stop(refusal)
         return refusal
