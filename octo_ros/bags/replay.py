@@ -117,7 +117,7 @@ def replay(
                 log,
                 output,
             )
-            feed = Feed(opened, topic_map, loop, choice.arm, log, instruction, goal_camera(manifest))
+            feed = Feed(opened, topic_map, loop, choice.arm, log, instruction, manifest.goal_camera())
             feed.run(rate_hz, progress)
         _check_outcome(opened, log, choice.name)
         comparison = _compare(feed.recorded, log, filter_options.data_rate_hz)
@@ -146,12 +146,6 @@ def replay(
     return summary
 
 
-def goal_camera(manifest: Manifest) -> str | None:
-    """The camera a goal image is for: primary if it takes one, else the first that does; as in the node."""
-    takers = [name for name, camera in manifest.cameras.items() if camera.takes_goal]
-    return "primary" if "primary" in takers else next(iter(takers), None)
-
-
 def _act_options(
     options: ActOptions | None, manifest: Manifest, dataset: str | None, seed: int | None
 ) -> ActOptions:
@@ -165,7 +159,7 @@ def _act_options(
 def _check_task(bag: Bag, topics: TopicMap, manifest: Manifest, instruction: str | None) -> None:
     if instruction is not None and not instruction.strip():
         raise ParameterError("instruction: expected words, got blanks")
-    goal = "goal_image" in topics.inputs and goal_camera(manifest) is not None
+    goal = "goal_image" in topics.inputs and manifest.goal_camera() is not None
     if instruction is None and "instruction" not in topics.inputs and not goal:
         raise BagError(
             f"{bag.path}: nothing says what to do: no message on /octo/instruction or /octo/goal_image; "
@@ -184,7 +178,7 @@ def _bundle_warnings(manifest: Manifest, options: ActOptions, topics: TopicMap) 
         )
     for camera in topics.masked:
         yield f"camera {camera}: not in the bag, so it was masked; map it with {camera}=/topic if it is there"
-    if "goal_image" in topics.inputs and goal_camera(manifest) is None:
+    if "goal_image" in topics.inputs and manifest.goal_camera() is None:
         yield f"{topics.inputs['goal_image']}: this network takes no goal image; it was ignored"
     if manifest.proprio_size is not None:
         yield "the network takes proprioception, which neither replay nor node supplies; it was masked"

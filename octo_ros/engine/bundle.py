@@ -134,6 +134,11 @@ class Manifest:
     files: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
 
+    def goal_camera(self) -> str | None:
+        """The camera a goal image is for: primary if it takes one, else the first that does, or None."""
+        takers = [name for name, camera in self.cameras.items() if camera.takes_goal]
+        return "primary" if "primary" in takers else next(iter(takers), None)
+
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         body = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}

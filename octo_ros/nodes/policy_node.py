@@ -110,7 +110,7 @@ class PolicyNode(ManagedNode):
         # A latched instruction reaches only a latched subscription, and any other only a volatile one.
         self.subscribe(String, "octo/instruction", self._on_instruction, 1)
         self.subscribe(String, "octo/instruction", self._on_instruction, LATCHED, event_callbacks=quiet())
-        if self._goal_camera() is not None:
+        if self._manifest.goal_camera() is not None:
             self.subscribe(Image, "octo/goal_image", self._on_goal, qos_profile_sensor_data)
         self._actions = self.publisher(JointState, "octo/action", 1)
         self._chunks = self.publisher(JointTrajectory, "octo/action_chunk", 1)
@@ -132,10 +132,6 @@ class PolicyNode(ManagedNode):
             if name not in known:
                 raise ParameterError(f"cameras: {name!r} is not in the bundle; it has {', '.join(known)}")
         return chosen
-
-    def _goal_camera(self) -> str | None:
-        takers = [name for name, camera in self._manifest.cameras.items() if camera.takes_goal]
-        return "primary" if "primary" in takers else next(iter(takers), None)
 
     def _tell(self, seconds: float, cameras: tuple[str, ...]) -> None:
         """Logs what a person must know before activating."""
@@ -180,7 +176,7 @@ class PolicyNode(ManagedNode):
         self._worker.order("task", partial(self._set_task, self._instruction, self._goal))
 
     def _set_task(self, instruction: str, goal: Image | None) -> None:
-        goals = {} if goal is None else {self._goal_camera(): to_rgb(goal)}
+        goals = {} if goal is None else {self._manifest.goal_camera(): to_rgb(goal)}
         self._policy.set_task(Task(instruction or None, goals))
 
     # The policy, at its rate.
