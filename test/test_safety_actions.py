@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safety_cell import MILLISECOND, Cell
 
+from octo_ros.safety import inverse_kinematics
 from octo_ros.safety.compose import Pose, moved, rotation_vector, slowed, tool_velocity
 from octo_ros.safety.decision import Status, ToolDelta
 from octo_ros.safety.options import FilterOptions
@@ -153,3 +154,19 @@ def test_twist_pose_and_velocities_of_a_decision_agree():
     assert matrix_of(
         2 * np.arctan2(np.linalg.norm([x, y, z]), w) * np.array([x, y, z]) / np.linalg.norm([x, y, z])
     ) == (pytest.approx(after[1], abs=1e-9))
+
+
+def test_errors_of_the_kinematics_do_not_add_up(monkeypatch):
+    monkeypatch.setattr(inverse_kinematics, "ITERATIONS", 1)  # leaves an error at every step
+    cell = Cell("fr3")
+    cell.begin()
+    before = cell.model.tool(cell.measured)
+    for step in range(100):  # once around a circle, ten times to and fro about the vertical
+        angle = 2 * np.pi * step / 100
+        yaw = 0.04 * np.sign(np.sin(10 * angle + 0.1))
+        decision = cell.act((0.01 * np.cos(angle), 0.01 * np.sin(angle), 0.0), (0.0, 0.0, yaw))
+        assert decision.status is Status.OK
+    for _ in range(3):
+        decision = cell.act()
+    drift = np.max(np.abs(decision.tool_position - before[0]))
+    assert drift < 1e-6

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from safety_cell import ROBOTS, model, robot, starts
 from safety_urdf import arm, joint
 
+from octo_ros.safety import tool_servo
 from octo_ros.safety.compose import Pose, pose_error
-from octo_ros.safety.inverse_kinematics import DAMPING, bounded_step, damped_step, solve
+from octo_ros.safety.inverse_kinematics import DAMPING, Solution, bounded_step, damped_step, solve
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.robot import Robot
 from octo_ros.safety.tool_servo import ToolServo
@@ -130,6 +131,22 @@ def test_arm_turns_beside_a_wall_that_its_path_would_bend_through():
         assert robot("panda").tool_pose(joints)[0][2] <= 0.695
     turned = robot("panda").tool_pose(joints)[1] @ robot("panda").tool_pose(start)[1].T
     assert np.arccos((np.trace(turned) - 1) / 2) > 0.1  # of 0.25 rad that were asked for
+
+
+@pytest.mark.parametrize("broken", ["nan", "raises"])
+def test_kinematics_without_a_result_moves_nothing_and_says_so(monkeypatch, broken):
+    def solve_badly(*_):
+        if broken == "raises":
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return Solution(np.full(7, np.nan), {})
+
+    monkeypatch.setattr(tool_servo, "solve", solve_badly)
+    start = np.array(robot("fr3").home)
+    position, rotation = robot("fr3").tool_pose(start)
+    advance = ToolServo(robot("fr3"), FilterOptions()).advance(start, Pose(position + 0.01, rotation), 0.1)
+    assert np.array_equal(advance.joints, start)
+    assert not advance.reached
+    assert [refusal.limit for refusal in advance.refusals] == ["inverse kinematics without a result"]
 
 
 def test_errors_do_not_add_up_on_the_way():

@@ -12,6 +12,7 @@ from octo_ros.safety.robot import Robot
 
 ITERATIONS = 8
 CONVERGED = 1e-8  # [m, rad]
+NOTHING = 1e-4  # singular value that is taken for none even undamped [m/rad]
 STILL = 1e-6  # a step shorter than this is the last [rad or m]
 WEIGHT = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])  # a radian counts as 0.3 m, about the size of a wrist
 DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
@@ -109,7 +110,7 @@ def damped_step(jacobian: np.ndarray, error: np.ndarray, damping: float = DAMPIN
     """(n,) least-squares step for `error` (6,), smallest of all; only near-singular directions are damped."""
     left, values, right = np.linalg.svd(jacobian * WEIGHT[:, None], full_matrices=False)
     near = np.clip(1.0 - (values / DAMPED_BELOW) ** 2, 0.0, 1.0)
-    gains = values / np.maximum(values**2 + near * damping**2, 1e-12)
+    gains = values / np.maximum(values**2 + near * damping**2, NOTHING**2)
     return right.T @ (gains * (left.T @ (error * WEIGHT)))
 
 

@@ -79,6 +79,14 @@ class ToolServo:
 
     def advance(self, start: np.ndarray, target: Pose, dt: float) -> Advance:
         """The motion from `start` (n,) towards `target` in `dt` seconds; none where no part of it is safe."""
+        try:
+            return self._advance(start, target, dt)
+        except np.linalg.LinAlgError:
+            return Advance(
+                start.copy(), False, (Refusal("inverse kinematics without a result", 1.0, 0.0, ""),)
+            )
+
+    def _advance(self, start: np.ndarray, target: Pose, dt: float) -> Advance:
         low, high = self._position.interval(start, dt)
         solution = solve(self.robot, start, target, low, high, self._velocity.bound * dt)
         motion, refusals = self._shortened(Motion(self.robot, start, solution.delta, dt))
@@ -145,9 +153,9 @@ class ToolServo:
         return motion.scaled(0.0).rounded(), refusals
 
     def _allowed(self, motion: Motion) -> tuple[float, list[Refusal]]:
-        """The fraction that all limits allow, and every one that binds; nothing of a motion not finite."""
+        """The fraction that all limits allow, and every one that binds. LinAlgError where it is no number."""
         if not np.isfinite(motion.delta).all():
-            return 0.0, [Refusal("inverse kinematics finite", 0.0, 1.0, "")]
+            raise np.linalg.LinAlgError("the motion is not finite")
         answers = [limit.allow(motion) for limit in self.limits]
         binding = [refusal for _, refusal in answers if refusal is not None]
         return min(fraction for fraction, _ in answers), binding
