@@ -16,3 +16,28 @@ def shared() -> Path:
     if not directory.is_dir():
         pytest.skip(f"reference data not found at {directory}")
     return directory
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    """A tiny bundle without a tokenizer."""
+    from small_bundle import write_bundle
+
+    directory = tmp_path_factory.mktemp("bundle") / "small"
+    write_bundle(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory) -> Path:
+    """Where node processes leave their output."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def cell():
+    """A ROS node in a DDS domain of its own: what a robot cell gives and asks of the nodes."""
+    from node_cell import open_cell
+
+    with open_cell() as cell:
+        yield cell

@@ -16,35 +16,15 @@ from node_cell import (
     DEACTIVATE,
     INACTIVE,
     UNCONFIGURED,
-    open_cell,
     processes,
 )
 from sensor_msgs.msg import JointState
-from small_bundle import write_bundle
 from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.nodes.messages import NORMALIZED_AXES, time_ns
 
 POLICY = "policy_node"
 RATE_HZ = 10.0
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")

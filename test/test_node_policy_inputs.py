@@ -13,36 +13,16 @@ from node_cell import (
     ACTIVATE,
     CONFIGURE,
     URDF,
-    open_cell,
     processes,
 )
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from small_bundle import write_bundle
 from std_msgs.msg import String
 
 POLICY = "policy_node"
 FILTER = "safety_filter_node"
 RATE_HZ = 10.0
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")

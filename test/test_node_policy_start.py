@@ -10,33 +10,13 @@ from node_cell import (
     CLEANUP,
     CONFIGURE,
     UNCONFIGURED,
-    open_cell,
     processes,
 )
-from small_bundle import write_bundle
 
 from octo_ros.nodes.policy_parameters import PARAMETERS
 
 POLICY = "policy_node"
 DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")

@@ -18,13 +18,11 @@ from node_cell import (
     STEP,
     UNCONFIGURED,
     URDF,
-    open_cell,
     processes,
     statuses,
     values,
 )
 from sensor_msgs.msg import JointState
-from small_bundle import write_bundle
 from std_msgs.msg import Float64
 from trajectory_msgs.msg import JointTrajectory
 
@@ -34,24 +32,6 @@ FILTER = "safety_filter_node"
 TIMEOUT_S = 0.3
 PERIOD_S = 0.1
 ROBOT = Robot.from_file(URDF)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,11 @@ from node_cell import (
     INACTIVE,
     STEP,
     URDF,
-    open_cell,
     processes,
     statuses,
     urdf_without,
 )
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from small_bundle import write_bundle
 from std_msgs.msg import Bool, Float64MultiArray, String
 
 from octo_ros.safety.robot import Robot
@@ -30,24 +28,6 @@ from octo_ros.safety.robot import Robot
 FILTER = "safety_filter_node"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 ROBOT = Robot.from_file(URDF)
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")

@@ -11,34 +11,14 @@ from node_cell import (
     CONFIGURE,
     UNCONFIGURED,
     URDF,
-    open_cell,
     processes,
     urdf_without,
 )
-from small_bundle import write_bundle
 
 from octo_ros.nodes.safety_parameters import PARAMETERS
 
 FILTER = "safety_filter_node"
 DEFAULTS = {parameter.name: parameter.default for parameter in PARAMETERS}
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("bundle") / "small"
-    write_bundle(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory):
-    return tmp_path_factory.mktemp("logs")
-
-
-@pytest.fixture(scope="module")
-def cell():
-    with open_cell() as cell:
-        yield cell
 
 
 @pytest.fixture(scope="module")
