@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from octo_ros.errors import ParameterError
+from octo_ros.staging import temporary_sibling
 
 SUMMARY = "summary.json"
 FORMAT = "octo_ros replay"
@@ -25,20 +25,11 @@ def staged(out: Path, overwrite: bool) -> Iterator[Path]:
             is not an earlier replay.
     """
     _check(out, overwrite)
-    work = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    try:
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise ParameterError(f"out: cannot write beside {out}: {error}") from error
-    try:
+    with temporary_sibling(out, ParameterError) as work:
         yield work
         if out.exists():
-            out.rename(old)
+            shutil.rmtree(out)
         work.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check(out: Path, overwrite: bool) -> None:

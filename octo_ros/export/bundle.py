@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from octo_ros.model.config import OctoConfig
 from octo_ros.model.inputs import Inputs, read_inputs
 from octo_ros.model.octo import Octo
 from octo_ros.model.official import read_config
+from octo_ros.staging import temporary_sibling
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,7 +90,7 @@ def export_checkpoint(
     stages.begin("build model")
     model, config = build_model(checkpoint)
     language, tokenizer_path = _language(config, model, tokenizer, checkpoint)
-    with _temporary_sibling(target) as folder:
+    with temporary_sibling(target, BundleError) as folder:
         graphs = {}
         stages.begin("write graphs")
         for name in graph_modules(model):
@@ -137,21 +137,6 @@ def _check_target(target: Path) -> None:
         raise BundleError(
             f"{target}: expected a folder that does not exist yet or is empty; this one is not empty"
         )
-
-
-@contextlib.contextmanager
-def _temporary_sibling(target: Path) -> Iterator[Path]:
-    """A new folder beside the target, gone afterwards unless it was renamed."""
-    target = target.absolute()
-    folder = target.parent / f".{target.name}.{os.getpid()}.partial"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise BundleError(f"{target}: cannot be written: {error}") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _language(
