@@ -11,9 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from octo_ros.policy.options import ActOptions
+from octo_ros.types import Action, Observation, Task
+
 if TYPE_CHECKING:
-    from octo_ros.policy.options import ActOptions
     from octo_ros.policy.policy import Policy
+
+__all__ = ["ActOptions", "Action", "Observation", "Task", "load_policy"]
 
 
 def load_policy(
@@ -39,7 +43,6 @@ def load_policy(
     from octo_ros.engine import open_backend
     from octo_ros.engine.bundle import read_bundle
     from octo_ros.engine.graphs import check_graphs
-    from octo_ros.policy.options import ActOptions
     from octo_ros.policy.policy import Policy
 
     manifest = read_bundle(bundle_dir)
