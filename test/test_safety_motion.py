@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safety_cell import MILLISECOND, ROBOTS, SECOND, Cell, model, starts
+from safety_inputs import examples
 
 from octo_ros.safety.decision import FilterState, Status
 from octo_ros.safety.options import FilterOptions
 
 pytestmark = pytest.mark.parametrize("name", ROBOTS)
-
-
-def examples(count: int) -> settings:
-    """As many examples, the same each time."""
-    return settings(derandomize=True, deadline=None, max_examples=count)
 
 
 unit = st.floats(-1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Invariants of the inputs and of time: what is believed, what stops the robot, what starts it again."""
+"""Invariants of time and state: what stops the robot, and what starts it again."""
 
 from __future__ import annotations
 
@@ -6,161 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safety_cell import MILLISECOND, ROBOTS, SECOND, Cell
+from safety_inputs import MOTION, examples, good_vectors, malformed, malformed_actions
 
 from octo_ros.safety.decision import FilterState, Status, ToolDelta
-from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.options import FilterOptions
 
 pytestmark = pytest.mark.parametrize("name", ROBOTS)
-
-MOTION = (0.02, -0.01, 0.01)
-
-
-def examples(count: int) -> settings:
-    """As many examples, the same each time."""
-    return settings(derandomize=True, deadline=None, max_examples=count)
-
-
-numbers = st.one_of(
-    st.floats(allow_nan=True, allow_infinity=True),
-    st.floats(-0.1, 0.1),
-    st.sampled_from([0.0, 1e30, -1e30, 1e308, -1.7e308, 5e-324, math.nan, math.inf, -math.inf]),
-)
-bad_numbers = st.sampled_from([math.nan, math.inf, -math.inf])
-vectors = st.lists(numbers, min_size=3, max_size=3).map(np.array)
-misshapen = st.one_of(
-    st.none(),
-    st.just("abc"),
-    st.just([[1.0, 2.0, 3.0]]),
-    st.just([1.0, "x", 2.0]),
-    st.just([10**400, 0, 0]),
-    st.just(1j),
-    st.just({}),
-    st.lists(numbers, max_size=8).filter(lambda values: len(values) != 3),
-)
-spoilt = vectors.flatmap(
-    lambda vector: st.tuples(st.integers(0, 2), bad_numbers).map(
-        lambda change: np.array([change[1] if axis == change[0] else vector[axis] for axis in range(3)])
-    )
-)
-bad_vectors = st.one_of(misshapen, spoilt)
-good_vectors = st.lists(st.floats(-0.1, 0.1), min_size=3, max_size=3).map(np.array)
-bad_grippers = st.one_of(bad_numbers, st.none(), st.just("open"), st.just([0.5]), st.just(10**400))
-bad_stamps = st.sampled_from([None, -1, 2**63, 10**400, 1.5, math.nan, True, "now"])
-
-
-@st.composite
-def malformed_actions(draw) -> tuple:
-    """Parts of an action of which at least one cannot be used; a stamp of 0 stands for a fresh one."""
-    parts = [draw(good_vectors), draw(good_vectors), draw(st.floats(0, 1)), 0]
-    spoil = [bad_vectors, bad_vectors, bad_grippers, bad_stamps]
-    for index in draw(st.sets(st.integers(0, 3), min_size=1)):
-        parts[index] = draw(spoil[index])
-    return tuple(parts)
-
-
-def malformed(cell: Cell, parts: tuple) -> ToolDelta:
-    translation, rotation, gripper, stamp = parts
-    return ToolDelta(
-        cell.now_ns if stamp == 0 and stamp is not False else stamp, translation, rotation, gripper
-    )
-
-
-operations = st.one_of(
-    st.tuples(st.just("act"), vectors, vectors, numbers),
-    st.tuples(st.just("malformed"), malformed_actions()),
-    st.tuples(st.just("object"), st.sampled_from([None, 3, "action", [1, 2, 3], float("nan")])),
-    st.tuples(st.just("joints"), st.one_of(misshapen, st.lists(numbers, min_size=8, max_size=9))),
-    st.tuples(st.just("wait"), st.integers(0, 400 * MILLISECOND)),
-    st.tuples(st.just("blind"), st.integers(0, 400 * MILLISECOND)),
-    st.tuples(st.just("time"), st.sampled_from([None, -5, 1.5, math.nan, 2**70, "noon"])),
-    st.tuples(st.just("jump"), st.integers(1, 100 * SECOND)),
-    st.sampled_from([("watch",), ("e_stop",), ("release",), ("reset",)]),
-)
-
-
-@examples(60)
-@given(plan=st.lists(operations, min_size=1, max_size=40))
-def test_invariant_1_any_input_gives_finite_commands_inside_the_limits(name, plan):
-    cell = Cell(name)
-    cell.begin()
-    for kind, *values in plan:
-        if kind == "act":
-            cell.act(*values)
-        elif kind == "malformed":
-            cell.step(malformed(cell, values[0]))
-        elif kind == "object":
-            cell.step(values[0])
-        elif kind == "joints":
-            cell.filter.observe_joints(cell.robot.joint_names, values[0], cell.now_ns, cell.now_ns)
-        elif kind == "wait":
-            cell.wait(values[0])
-        elif kind == "blind":
-            cell.now_ns += values[0]
-        elif kind == "time":
-            cell.check(cell.filter.step(cell.delta(MOTION), values[0]))
-            cell.filter.watch(values[0])
-            cell.filter.observe_joints(cell.robot.joint_names, cell.measured, cell.now_ns, values[0])
-        elif kind == "jump":
-            cell.now_ns -= values[0]
-            cell.observe()
-        elif kind == "watch":
-            cell.watch()
-        elif kind == "e_stop":
-            cell.check(cell.filter.e_stop(cell.now_ns))
-        elif kind == "release":
-            cell.filter.release_e_stop()
-        elif cell.filter.reset(cell.now_ns)[0]:
-            cell.restart()
-
-
-@examples(60)
-@given(parts=malformed_actions())
-def test_invariant_2_malformed_action_moves_nothing_and_does_not_feed_the_watchdog(name, parts):
-    cell = Cell(name)
-    cell.begin()
-    cell.act(MOTION, gripper=0.25)
-    before = cell.measured.copy()
-    for waited in range(4):
-        cell.wait(100 * MILLISECOND)
-        decision = cell.step(malformed(cell, parts))
-        assert np.array_equal(decision.joint_positions, before)
-        assert decision.gripper == 0.25
-        assert decision.refusals
-        expected = Status.INVALID if waited < 3 else Status.STOPPED  # 0.4 s without an accepted one
-        assert decision.status is expected
-    assert cell.filter.state is FilterState.STOPPED
-
-
-def test_malformed_first_action_starts_nothing(name):
-    cell = Cell(name)
-    decision = cell.step(cell.delta((0.0, math.nan, 0.0)))
-    assert (decision.status, decision.state, decision.is_command) == (
-        Status.INVALID,
-        FilterState.READY,
-        False,
-    )
-    assert [str(refusal) for refusal in decision.refusals] == [
-        "action translation, finite numbers: 2, bound 3"
-    ]
-
-
-def test_before_any_joint_state_nothing_is_commanded(name):
-    cell = Cell(name)
-    cell.filter = SafetyFilter(cell.robot)
-    assert cell.watch() is None
-    decision = cell.step(cell.delta(MOTION))
-    assert (decision.status, decision.is_command) == (Status.INVALID, False)
-    assert decision.joint_positions.shape == (0,)
-    assert [refusal.limit for refusal in decision.refusals] == ["joint states seen"]
-    stopped = cell.filter.e_stop(cell.now_ns)
-    assert (stopped.status, stopped.is_command) == (Status.ESTOP, False)
-    assert not cell.watch().is_command
-    cell.filter.release_e_stop()
-    assert cell.filter.reset(cell.now_ns)[0] is False
 
 
 offsets = st.lists(st.floats(-0.15, 0.15), min_size=7, max_size=7)
@@ -233,27 +87,6 @@ def test_invariant_12_a_late_action_does_not_outrun_the_watchdog(name):
     assert decision.status is Status.STOPPED
 
 
-@examples(40)
-@given(age_ms=st.integers(-2000, 2000), repeat=st.booleans())
-def test_invariant_13_stamp_that_is_old_ahead_or_not_newer_is_rejected(name, age_ms, repeat):
-    cell = Cell(name)
-    cell.begin()
-    stamp_ns = cell.now_ns
-    before = cell.measured.copy()
-    cell.wait(100 * MILLISECOND)
-    age_ns = cell.now_ns - stamp_ns if repeat else age_ms * MILLISECOND
-    decision = cell.step(cell.delta(MOTION, age_ns=age_ns))
-    acceptable = -50 * MILLISECOND <= age_ns <= 200 * MILLISECOND and cell.now_ns - age_ns > stamp_ns
-    assert (decision.status is Status.INVALID) == (not acceptable)
-    assert np.array_equal(decision.joint_positions, before) == (not acceptable)
-    if acceptable:
-        return
-    for _ in range(2):
-        cell.wait(150 * MILLISECOND)
-        cell.step(cell.delta(MOTION, age_ns=10 * SECOND))
-    assert cell.filter.state is FilterState.STOPPED  # the watchdog was not fed
-
-
 @examples(25)
 @given(silent_ms=st.integers(1, 250), by_step=st.booleans())
 def test_invariant_14_stale_joint_states_stop(name, silent_ms, by_step):
@@ -269,38 +102,6 @@ def test_invariant_14_stale_joint_states_stop(name, silent_ms, by_step):
     assert decision.status is Status.STOPPED
     assert decision.refusals[0].limit == "joint state age"
     assert np.array_equal(decision.joint_positions, held)
-
-
-@pytest.mark.parametrize("age_ms", [101, -51, 0])
-def test_joint_state_that_is_old_ahead_or_not_newer_is_rejected(name, age_ms):
-    cell = Cell(name)
-    if age_ms:
-        cell.now_ns += SECOND
-    names, positions = cell.robot.joint_names, cell.measured
-    refusal = cell.filter.observe_joints(names, positions, cell.now_ns - age_ms * MILLISECOND, cell.now_ns)
-    assert "joint state" in refusal.limit
-
-
-def test_joint_state_is_taken_by_name_and_only_whole(name):
-    cell = Cell(name)
-    names, positions = list(cell.robot.joint_names), list(cell.measured)
-    for bad_names, bad_positions in (
-        (names[1:], positions[1:]),
-        (names, positions[1:]),
-        (names + names[:1], positions + positions[:1]),
-        (names, [math.nan, *positions[1:]]),
-        (names, [100.0, *positions[1:]]),
-        (names, None),
-        (None, positions),
-    ):
-        cell.now_ns += MILLISECOND
-        refusal = cell.filter.observe_joints(bad_names, bad_positions, cell.now_ns, cell.now_ns)
-        assert np.isfinite([refusal.value, refusal.bound]).all()
-    cell.now_ns += MILLISECOND
-    mixed = [*names[::-1], "finger"]
-    assert cell.filter.observe_joints(mixed, [*positions[::-1], math.nan], cell.now_ns, cell.now_ns) is None
-    decision = cell.step(cell.delta())
-    assert decision.joint_positions == pytest.approx(np.array(positions), abs=1e-12)
 
 
 def test_robot_that_does_not_follow_is_stopped(name):
@@ -426,18 +227,6 @@ def test_after_a_clock_jump_the_filter_resets_on_the_new_clock(name):
     cell.restart()
     cell.begin()
     assert cell.act(MOTION).status is Status.OK
-
-
-@examples(30)
-@given(asked=st.floats(-1e30, 1e30))
-def test_invariant_23_gripper_stays_in_range_and_a_stop_keeps_it(name, asked):
-    cell = Cell(name)
-    cell.begin()
-    decision = cell.act(gripper=asked)
-    assert decision.gripper == min(max(asked, 0.0), 1.0)
-    assert (decision.status is Status.LIMITED) == (not 0.0 <= asked <= 1.0)
-    cell.wait(400 * MILLISECOND)
-    assert cell.watch().gripper == decision.gripper
 
 
 def test_active_filter_is_not_reset(name):
