@@ -87,7 +87,7 @@ def test_frames_before_the_instruction_lead_to_nothing(tmp_path, bundle):
 def test_a_blank_instruction_withdraws_the_task(tmp_path, bundle):
     entries = [*episodes(count=1, frames=10), (INSTRUCTIONS, START_NS + 500_000_000, words("  "))]
     summary = replay(write_bag(tmp_path / "bag", entries), bundle, "fr3", tmp_path / "out")
-    assert (summary.actions, summary.episodes, summary.stops) == (2, 1, 1)
+    assert (summary.actions, summary.episodes, summary.stops) == (3, 1, 1)
 
 
 def test_without_resets_a_stop_lasts(tmp_path, bag, bundle):

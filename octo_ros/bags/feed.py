@@ -102,7 +102,7 @@ class Feed:
     def _camera_taker(self, camera: str) -> Callable[[Any, Record], None]:
         def take(message: Any, record: Record) -> None:
             stamp_ns = self._clocks[record.topic].stamp_ns(message, record.log_ns)
-            self._loop.frame(camera, stamp_ns, to_rgb(message))
+            self._loop.frame(camera, stamp_ns, to_rgb(message), record.log_ns)
             self._log.frames[camera] += 1
 
         return take

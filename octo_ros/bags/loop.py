@@ -1,6 +1,6 @@
 """The two nodes at the bag's time: the same frame pairing, policy and filter, called in order of stamps.
 
-Inference takes no time here: an action comes at the tick that asked for it. Otherwise what the
+Inference takes no time here: an action comes when its frames do. Otherwise what the
 nodes do is done: nothing without a task, no set of frames twice, a stop when actions end.
 """
 
@@ -16,11 +16,12 @@ import numpy as np
 from octo_ros.bags.arm import Arm
 from octo_ros.bags.log import Episode, ReplayLog
 from octo_ros.errors import ObservationError, OctoRosError
-from octo_ros.policy.frames import FrameRefusal, FrameSync
+from octo_ros.policy.frames import FrameSync
+from octo_ros.policy.pacing import Pacer
 from octo_ros.policy.policy import Policy
 from octo_ros.safety.decision import Decision, ToolDelta
 from octo_ros.safety.filter import SafetyFilter
-from octo_ros.types import NANOSECONDS, Action, Task
+from octo_ros.types import NANOSECONDS, Action, Observation, Task
 
 WATCH_RATE_HZ = 50.0
 """How often the filter looks for silence and the joints are read, as in the filter node [Hz]."""
@@ -95,7 +96,8 @@ class ReplayLoop:
         log: ReplayLog,
         sink: Sink,
     ) -> None:
-        self._policy, self._arm, self._frames = policy, arm, frames
+        self._policy, self._arm = policy, arm
+        self._frames, self._pacer = frames, Pacer(frames)
         self._reset, self._log, self._sink = reset, log, sink
         self._new_filter = new_filter
         self._filter = new_filter()
@@ -117,15 +119,17 @@ class ReplayLoop:
         self._goals = goals
         self._set_task(now_ns, new_episode=not self.has_task)
 
-    def frame(self, camera: str, stamp_ns: int, image: np.ndarray) -> None:
-        """A camera's frame, (H, W, 3) uint8 RGB."""
+    def frame(self, camera: str, stamp_ns: int, image: np.ndarray, now_ns: int) -> None:
+        """A camera's frame, (H, W, 3) uint8 RGB; the policy acts if its period still waits for frames."""
         self._frames.push(camera, stamp_ns, image)
+        if self.has_task:
+            self._act(self._pacer.arrived(now_ns), now_ns)
 
     def run(self, tick: Tick) -> None:
         """Joints are read, then the policy acts, then the filter looks for silence; each if it is due."""
         self._sense(tick.now_ns)
-        if tick.policy and self.has_task:
-            self._act(tick.now_ns)
+        if tick.policy:
+            self._begin_period(tick.now_ns)
         if tick.watch:
             self._watch(tick.now_ns)
         self._log.state(tick.now_ns, self._filter.state)
@@ -161,12 +165,19 @@ class ReplayLoop:
             rejected = self._log.joint_states_rejected
             rejected[refusal.limit] = rejected.get(refusal.limit, 0) + 1
 
-    def _act(self, now_ns: int) -> None:
-        observation = self._frames.take(now_ns)
-        if isinstance(observation, FrameRefusal):
-            if observation.reason != "repeated":
-                self._log.frame_refusals.append((now_ns, observation))
+    def _begin_period(self, now_ns: int) -> None:
+        if not self.has_task:
+            self._pacer.skip()
             return
+        observation, refusal = self._pacer.tick(now_ns)
+        if refusal is not None and refusal.reason != "repeated":
+            self._log.frame_refusals.append((now_ns, refusal))
+        self._act(observation, now_ns)
+
+    def _act(self, observation: Observation | None, now_ns: int) -> None:
+        if observation is None:
+            return
+        self._sense(now_ns)
         started = time.perf_counter()
         try:
             action = self._policy.act(observation)

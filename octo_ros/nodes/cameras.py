@@ -8,15 +8,31 @@ loss itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 
+from octo_ros.engine.bundle import Manifest
+from octo_ros.errors import ParameterError
 from octo_ros.nodes.lifecycle import ManagedNode
 
 RELIABLE = QoSProfile(depth=qos_profile_sensor_data.depth, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def chosen_cameras(manifest: Manifest, names: Sequence[str]) -> tuple[str, ...]:
+    """The cameras this robot has: those named, or all of the bundle's where no name is given.
+
+    Raises:
+        ParameterError: a name that the bundle does not have.
+    """
+    known = tuple(manifest.cameras)
+    chosen = tuple(name for name in names if name) or known
+    for name in chosen:
+        if name not in known:
+            raise ParameterError(f"cameras: {name!r} is not in the bundle; it has {', '.join(known)}")
+    return chosen
 
 
 class CameraSubscriptions:

@@ -24,7 +24,7 @@ import octo_ros
 from octo_ros.errors import OctoRosError, ParameterError
 from octo_ros.image_messages import to_rgb
 from octo_ros.nodes import spin
-from octo_ros.nodes.cameras import CameraSubscriptions
+from octo_ros.nodes.cameras import CameraSubscriptions, chosen_cameras
 from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
 from octo_ros.nodes.lifecycle import ManagedNode, quiet
 from octo_ros.nodes.messages import (
@@ -37,7 +37,8 @@ from octo_ros.nodes.messages import (
 )
 from octo_ros.nodes.policy_monitor import PolicyMonitor
 from octo_ros.nodes.policy_parameters import PARAMETERS, act_options
-from octo_ros.policy.frames import FrameRefusal, FrameSync
+from octo_ros.policy.frames import FrameSync
+from octo_ros.policy.pacing import Pacer
 from octo_ros.types import NANOSECONDS, Action, Observation, Task
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -63,12 +64,13 @@ class PolicyNode(ManagedNode):
         )
         self._manifest = self._policy.manifest
         _ = self._policy.statistics  # a data set that must be named is an error now, not at the first task
-        cameras = self._chosen_cameras(values["cameras"])
+        cameras = chosen_cameras(self._manifest, values["cameras"])
         self._frames = FrameSync(
             cameras,
             round(values["pairing_tolerance_s"] * NANOSECONDS),
             round(values["max_frame_age_s"] * NANOSECONDS),
         )
+        self._pacer = Pacer(self._frames)
         self._period_ns = round(NANOSECONDS / values["rate_hz"])
         self._monitor = PolicyMonitor()
         self._running = False
@@ -125,14 +127,6 @@ class PolicyNode(ManagedNode):
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
 
-    def _chosen_cameras(self, names: list[str]) -> tuple[str, ...]:
-        known = tuple(self._manifest.cameras)
-        chosen = tuple(name for name in names if name) or known
-        for name in chosen:
-            if name not in known:
-                raise ParameterError(f"cameras: {name!r} is not in the bundle; it has {', '.join(known)}")
-        return chosen
-
     def _tell(self, seconds: float, cameras: tuple[str, ...]) -> None:
         """Logs what a person must know before activating."""
         log, name = self.get_logger(), self._manifest.checkpoint["name"]
@@ -150,6 +144,9 @@ class PolicyNode(ManagedNode):
 
     def _on_frame(self, camera: str, message: Image | CompressedImage) -> None:
         self._frames.push(camera, time_ns(message.header.stamp), message)
+        if self._acting() and not self._worker.busy:
+            now_ns = self.now_ns()
+            self._infer(self._pacer.arrived(now_ns), now_ns)
 
     def _on_instruction(self, message: String) -> None:
         instruction = message.data.strip()
@@ -181,21 +178,28 @@ class PolicyNode(ManagedNode):
 
     # The policy, at its rate.
 
+    def _acting(self) -> bool:
+        return self.active and self._running and self._has_task
+
     def _tick(self) -> None:
-        if not (self.active and self._running):
-            return
+        """A period begins: it is for the frames that are there, else for the first that come in it."""
         self._collect()
-        if not self._has_task:
+        if not self._acting():
+            self._pacer.skip()
             return
         if self._worker.busy:
+            self._pacer.skip()
             self._monitor.count("dropped")
             return
         now_ns = self.now_ns()
-        frames = self._frames.take(now_ns)
-        if isinstance(frames, FrameRefusal):
-            self._monitor.count(frames.reason, str(frames))
-            return
-        self._worker.submit("act", partial(self._act, frames), (self._generation, now_ns))
+        frames, refusal = self._pacer.tick(now_ns)
+        if refusal is not None:
+            self._monitor.count(refusal.reason, str(refusal))
+        self._infer(frames, now_ns)
+
+    def _infer(self, frames: Observation | None, now_ns: int) -> None:
+        if frames is not None:
+            self._worker.submit("act", partial(self._act, frames), (self._generation, now_ns))
 
     def _act(self, frames: Observation) -> Action:
         images = {camera: to_rgb(message) for camera, message in frames.images.items()}

@@ -1,0 +1,83 @@
+"""One set of frames a period: at the tick, or as soon as it comes."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from octo_ros.policy.frames import FrameSync
+from octo_ros.policy.pacing import Pacer
+
+MS = 1_000_000
+PERIOD = 100 * MS
+START = 1_000_000 * MS
+
+
+def pacer() -> tuple[FrameSync, Pacer]:
+    frames = FrameSync(["primary"])
+    return frames, Pacer(frames)
+
+
+def test_frames_that_are_there_are_taken_at_the_tick():
+    frames, pace = pacer()
+    frames.push("primary", START, "frame")
+    taken, refusal = pace.tick(START + 20 * MS)
+    assert taken.images == {"primary": "frame"} and refusal is None
+
+
+def test_a_frame_that_comes_after_the_tick_is_taken_as_it_comes_and_only_one_a_period():
+    frames, pace = pacer()
+    assert pace.tick(START) == (None, None)
+    frames.push("primary", START + 5 * MS, "first")
+    assert pace.arrived(START + 6 * MS).images == {"primary": "first"}
+    frames.push("primary", START + 40 * MS, "second")
+    assert pace.arrived(START + 41 * MS) is None
+    taken, refusal = pace.tick(START + PERIOD)
+    assert taken.images == {"primary": "second"} and refusal is None
+
+
+def test_a_period_without_frames_says_why_when_it_is_over():
+    frames, pace = pacer()
+    assert pace.tick(START) == (None, None)
+    assert pace.tick(START + PERIOD)[1].reason == "missing"
+    frames.push("primary", START + PERIOD, "frame")
+    assert pace.arrived(START + PERIOD + 300 * MS) is None
+    assert pace.tick(START + PERIOD + 300 * MS)[1].reason == "stale"
+
+
+def test_a_skipped_period_takes_nothing():
+    frames, pace = pacer()
+    pace.tick(START)
+    pace.skip()
+    frames.push("primary", START + 5 * MS, "frame")
+    assert pace.arrived(START + 6 * MS) is None
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    period_ms=st.integers(100, 250),
+    phase_ms=st.integers(0, 99),
+    jitter=st.lists(st.integers(0, 30), min_size=30, max_size=30),
+)
+def test_a_camera_no_faster_than_the_ticks_has_every_frame_used_within_a_period(period_ms, phase_ms, jitter):
+    """Whatever its phase: a timer alone would let frames slip by when both run at about one rate."""
+    frames, pace = pacer()
+    stamps = [START + (phase_ms + i * period_ms) * MS for i in range(len(jitter))]
+    events = [(stamp + late * MS, 0, stamp) for stamp, late in zip(stamps, jitter, strict=True)]
+    events += [(START + i * PERIOD, 1, 0) for i in range(1 + events[-1][0] // PERIOD - START // PERIOD)]
+    taken, delays = [], []
+    for now_ns, is_tick, stamp in sorted(events):
+        if not is_tick:
+            frames.push("primary", stamp, stamp)
+        found = pace.tick(now_ns)[0] if is_tick else pace.arrived(now_ns)
+        if found is not None:
+            taken.append(found.stamp_ns)
+            delays.append(now_ns - found.stamp_ns)
+    assert taken == sorted(set(taken))
+    assert max(delays) <= PERIOD + 30 * MS
+    # At most one frame is passed over where two fall into one period, and only by jitter.
+    gaps = np.diff(taken) / MS
+    assert np.max(gaps) <= 2 * period_ms
+    if period_ms >= 130:  # never two frames in one period
+        assert taken == stamps[: len(taken)] and len(taken) >= len(stamps) - 1
