@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--dataset", help="data set whose statistics are the bundle's default")
     export.add_argument("--notice", default="", help="a sentence shown wherever the bundle is used")
-    export.set_defaults(verb=_export, needs="pip install 'octo_ros[export]'")
+    export.set_defaults(verb=_export, needs="install octo_ros with its extra 'export'")
 
     replay = verbs.add_parser(
         "replay", help="run a rosbag2 through the policy and the safety filter, by recorded stamps"
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         help="map a camera, instruction, goal_image, joint_states or recorded_action to a topic; repeatable",
     )  # fmt: skip
     replay.add_argument("--overwrite", action="store_true", help="replace an earlier replay in --out")
-    replay.set_defaults(verb=_replay, needs="pip install 'octo_ros[replay]'")
+    replay.set_defaults(verb=_replay, needs="install octo_ros with its extra 'replay'")
 
     demo = verbs.add_parser("demo", help="play the shipped bag to the two real nodes over DDS")
     demo.add_argument("--robot", default="fr3", choices=("fr3", "panda", "ur5e"))

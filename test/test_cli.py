@@ -42,7 +42,7 @@ def test_a_mistake_is_one_line_on_stderr_and_leaves_nothing(arguments, expected,
 def test_export_says_which_extra_is_missing(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(cli, "_export", _needs_torch)
     assert cli.main(["export", str(tmp_path), str(tmp_path / "bundle")]) == 1
-    assert "octo_ros[export]" in capsys.readouterr().err
+    assert "extra 'export'" in capsys.readouterr().err
 
 
 def _needs_torch(_):

@@ -32,7 +32,7 @@ def export_checkpoint(
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise OctoRosError(f"export needs {', '.join(missing)}: pip install 'octo_ros[export]'")
+        raise OctoRosError(f"export needs {', '.join(missing)}: install octo_ros with its extra 'export'")
     from octo_ros.export import bundle
 
     return bundle.export_checkpoint(
