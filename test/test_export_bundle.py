@@ -264,5 +264,5 @@ def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find_spec(name, *rest)
     )
-    with pytest.raises(OctoRosError, match=r"torch: pip install 'octo_ros\[export\]'"):
+    with pytest.raises(OctoRosError, match="torch: install octo_ros with its extra 'export'"):
         export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle")
