@@ -223,7 +223,7 @@ def _spin_until(cell: Cell, due: float) -> None:
 
 def _table(cell: Cell) -> Table:
     table = Table(box=SIMPLE, collapse_padding=True)
-    table.add_column("instruction", no_wrap=True, max_width=26)
+    table.add_column("instruction", no_wrap=True, max_width=24)
     for column in ("frames", "actions", "Hz", "p50 ms", "p95 ms", "limited", "stops"):
         table.add_column(column, justify="right", no_wrap=True, min_width=max(4, len(column)))
     for episode in cell.episodes:
