@@ -25,14 +25,30 @@ from launch import LaunchDescription
 ROBOTS = ("fr3", "panda", "ur5e")
 SHARE = get_package_share_directory("octo_ros")
 
-MODES = ("joint_trajectory", "joint_position", "pose", "twist")
+COMMANDS = {
+    "joint_trajectory": "octo/joint_trajectory",
+    "joint_position": "octo/joint_position_command",
+    "pose": "octo/pose_command",
+    "twist": "octo/twist_command",
+}
+"""Command mode to the topic its commands go to."""
+
+TOPICS = {
+    "primary": "camera/primary/image_raw",
+    "wrist": "camera/wrist/image_raw",
+    "goal": "octo/goal_image",
+    "instruction_topic": "octo/instruction",
+    "joint_states": "joint_states",
+}
+"""Launch argument to the topic that it renames; command_topic renames the command mode's."""
 
 ARGUMENTS = {  # name: (default, meaning, choices)
     "robot": ("fr3", "arm: its URDF and its parameters", ROBOTS),
     "bundle": (None, "folder written by `octo_ros export`", None),
     "dataset": ("", "data set whose statistics scale actions; empty: the bundle's default", None),
     "instruction": ("", "instruction at the start; the topic octo/instruction replaces it", None),
-    "command_mode": ("joint_trajectory", "message the safe command goes out as", MODES),
+    "command_mode": ("joint_trajectory", "message the safe command goes out as", tuple(COMMANDS)),
+    "command_topic": ("", "topic of the controller; empty: octo/...", None),
     "cameras": ("['']", "cameras this robot has, such as [primary]; [''] for all of the bundle's", None),
     "backend": ("onnxruntime", "engine that runs the bundle", None),
     "mask_language": ("false", "run a bundle without a tokenizer, words masked", None),
@@ -41,12 +57,26 @@ ARGUMENTS = {  # name: (default, meaning, choices)
     "autostart": ("true", "configure and activate both nodes", None),
     "config": ("", "parameter file; empty: config/<robot>.yaml", None),
     "urdf": ("", "URDF file; empty: urdf/<robot>.urdf", None),
+    **{name: ("", f"topic in place of {topic}", None) for name, topic in TOPICS.items()},
 }
 
 
 def text(name):
     """A launch argument as a text parameter, even where it looks like a number."""
     return ParameterValue(LaunchConfiguration(name), value_type=str)
+
+
+def remappings(context):
+    """The topics that launch arguments rename; of a camera both transports."""
+    mode = LaunchConfiguration("command_mode").perform(context)
+    topics = {**TOPICS, "command_topic": COMMANDS[mode]}
+    renamed = {topic: LaunchConfiguration(name).perform(context) for name, topic in topics.items()}
+    return [
+        (topic + suffix, new + suffix)
+        for topic, new in renamed.items()
+        for suffix in ("", "/compressed")
+        if new
+    ]
 
 
 def nodes(context):
@@ -57,7 +87,8 @@ def nodes(context):
     clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     common = {**clock, "bundle": text("bundle"), "dataset": text("dataset")}
     arm = {"urdf_file": urdf, "command_mode": text("command_mode")}
-    safety = managed("safety_filter_node", config, {**common, **arm})
+    renamed = remappings(context)
+    safety = managed("safety_filter_node", config, {**common, **arm}, renamed)
     policy = managed(
         "policy_node",
         config,
@@ -68,6 +99,7 @@ def nodes(context):
             "cameras": ParameterValue(LaunchConfiguration("cameras")),
             "mask_language": ParameterValue(LaunchConfiguration("mask_language"), value_type=bool),
         },
+        renamed,
     )
     simulator = Node(
         package="octo_ros",
@@ -75,12 +107,13 @@ def nodes(context):
         name="joint_state_simulator",
         output="screen",
         parameters=[config, {**clock, **arm}],
+        remappings=renamed,
         condition=IfCondition(LaunchConfiguration("simulate_joints")),
     )
     return [simulator, *started(safety), *started(policy), safety, policy]
 
 
-def managed(name, config, parameters):
+def managed(name, config, parameters, renamed):
     """A lifecycle node of this package."""
     return LifecycleNode(
         package="octo_ros",
@@ -89,6 +122,7 @@ def managed(name, config, parameters):
         namespace="",
         output="screen",
         parameters=[config, parameters],
+        remappings=renamed,
     )
 
 

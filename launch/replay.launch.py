@@ -10,23 +10,14 @@ real time, so timing differs a little from run to run.
 import os
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, GroupAction, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PythonExpression
-from launch_ros.actions import SetRemap
 
 from launch import LaunchDescription
 
 SHARE = get_package_share_directory("octo_ros")
-
-TOPICS = {
-    "primary": "camera/primary/image_raw",
-    "wrist": "camera/wrist/image_raw",
-    "instruction_topic": "octo/instruction",
-    "goal": "octo/goal_image",
-}
-"""Launch argument to the topic that it renames."""
 
 PASSED_ON = {
     "robot": "fr3",
@@ -38,6 +29,11 @@ PASSED_ON = {
     "backend": "onnxruntime",
     "mask_language": "false",
     "urdf": "",
+    "primary": "",
+    "wrist": "",
+    "goal": "",
+    "instruction_topic": "",
+    "joint_states": "",
 }
 """Arguments that mean what they mean to octo.launch.py, with their defaults."""
 
@@ -48,10 +44,6 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description="as octo.launch.py")
         for name, default in PASSED_ON.items()
     ]
-    topics = [
-        DeclareLaunchArgument(name, default_value=topic, description=f"the bag's topic for {topic}")
-        for name, topic in TOPICS.items()
-    ]
     config = DeclareLaunchArgument(
         "config", default_value=os.path.join(SHARE, "config", "replay.yaml"), description="parameter file"
     )
@@ -59,12 +51,6 @@ def generate_launch_description():
         "simulate_joints", default_value="true", description="false: the bag has joint_states"
     )
     bag = DeclareLaunchArgument("bag", default_value="", description="bag to play; empty: play one yourself")
-    # Both transports of a camera, whichever image_transport says.
-    remaps = [
-        SetRemap(src=topic + suffix, dst=[LaunchConfiguration(name), suffix])
-        for name, topic in TOPICS.items()
-        for suffix in ("", "/compressed")
-    ]
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(os.path.join(SHARE, "launch", "octo.launch.py")),
         launch_arguments={
@@ -77,6 +63,4 @@ def generate_launch_description():
         output="screen",
         condition=IfCondition(PythonExpression(["'", LaunchConfiguration("bag"), "' != ''"])),
     )
-    return LaunchDescription(
-        [*arguments, *topics, config, simulate, bag, GroupAction([*remaps, nodes]), player]
-    )
+    return LaunchDescription([*arguments, config, simulate, bag, nodes, player])

@@ -42,6 +42,7 @@ os.environ["ROS_DOMAIN_ID"] = DOMAIN
 os.environ["ROS_LOCALHOST_ONLY"] = "1"
 BUNDLE = Path(tempfile.mkdtemp(prefix="octo_ros_launch_")) / "small"
 write_bundle(BUNDLE)
+CONTROLLER = "/scaled_joint_trajectory_controller/joint_trajectory"
 NODES = ("safety_filter_node", "policy_node")
 
 
@@ -55,7 +56,8 @@ def launched(file: str, **arguments: object) -> LaunchDescription:
 @launch_pytest.fixture
 def octo():
     arguments = {"bundle": BUNDLE, "mask_language": True, "instruction": "3", "simulate_joints": True}
-    return launched("octo.launch.py", robot="ur5e", **arguments)
+    topics = {"command_topic": CONTROLLER, "joint_states": "/ur/joint_states"}
+    return launched("octo.launch.py", robot="ur5e", **arguments, **topics)
 
 
 @launch_pytest.fixture
@@ -84,14 +86,15 @@ def cell():
 def test_octo_launch_brings_both_nodes_to_active_and_commands_flow(cell):
     actions, commands = (
         cell.record(JointState, "octo/action"),
-        cell.record(JointTrajectory, "octo/joint_trajectory"),
+        cell.record(JointTrajectory, CONTROLLER),
     )
+    joints = cell.record(JointState, "/ur/joint_states")
     cell.show("primary", "wrist")
     for node in NODES:
         assert cell.wait(lambda node=node: cell.state(node) == ACTIVE, 30.0), node
     assert cell.wait(lambda: len(actions) >= 3 and len(commands) >= 3, 10.0)
     assert actions[-1].header.frame_id == "base_link"
-    assert commands[-1].joint_names[0] == "shoulder_pan_joint"
+    assert commands[-1].joint_names[0] == "shoulder_pan_joint" == joints[-1].name[0]
 
 
 @pytest.mark.launch(fixture=octo_by_hand)
