@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import numpy as np
+import pytest
+
+msgpack = pytest.importorskip("msgpack", reason="msgpack is not installed (extra 'export')")
 
 STEP = 7
 LENGTH = 6
@@ -149,7 +151,7 @@ def tiny_weights(config: Mapping[str, Any], example: Mapping[str, Any]) -> dict[
     }
 
 
-def pack_array(array: np.ndarray) -> msgpack.ExtType:
+def pack_array(array: np.ndarray) -> Any:
     """An array as flax packs it."""
     content = (list(array.shape), array.dtype.name, array.tobytes())
     return msgpack.ExtType(1, msgpack.packb(content, use_bin_type=True))

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import msgpack
 import numpy as np
 import pytest
 
+msgpack = pytest.importorskip("msgpack", reason="msgpack is not installed (extra 'export')")
 pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 
 from official_checkpoint import (  # noqa: E402
@@ -113,7 +113,7 @@ def leaf(value: object) -> Callable[[Path], None]:
     )
 
 
-def packed(shape: object, dtype: object, content: object, kind: int = 1) -> msgpack.ExtType:
+def packed(shape: object, dtype: object, content: object, kind: int = 1) -> object:
     return msgpack.ExtType(kind, msgpack.packb((shape, dtype, content)))
 
 
