@@ -72,6 +72,14 @@ def test_shipped_files_are_found_and_others_are_an_error():
         share_path("urdf/none.urdf")
 
 
+def test_demo_leaves_a_directory_that_is_not_a_demos(tmp_path, capsys):
+    pytest.importorskip("rclpy", reason="rclpy is not installed")
+    (tmp_path / "thesis.tex").touch()
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 1
+    assert "thesis.tex" in capsys.readouterr().err
+    assert (tmp_path / "thesis.tex").exists()
+
+
 def test_demo_plays_an_episode_to_the_real_nodes(tmp_path):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     out = tmp_path / "demo"

@@ -32,7 +32,7 @@ from trajectory_msgs.msg import JointTrajectory
 from octo_ros.bags.player import messages
 from octo_ros.bags.replay import replay
 from octo_ros.engine.bundle import Manifest, read_bundle
-from octo_ros.errors import BagError
+from octo_ros.errors import BagError, ParameterError
 from octo_ros.nodes.processes import NodeProcess
 from octo_ros.resources import robot_urdf, share_path
 from octo_ros.types import NANOSECONDS
@@ -132,6 +132,10 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
 
     Returns:
         0, or 1 where no action or no command came back.
+
+    Raises:
+        ParameterError: something else is in `out`.
+        NodeProcessError: a node did not start.
     """
     bag, bundle = share_path("demo/bag"), share_path("demo/bundle")
     manifest = read_bundle(bundle)
@@ -139,11 +143,8 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     console.print(f"[bold]octo_ros demo[/bold]: {bag.name} -> policy_node -> safety_filter_node ({robot})")
     if manifest.notice:
         console.print(f"[bold yellow]{manifest.notice}[/bold yellow]", soft_wrap=True)
-    if out.exists():
-        shutil.rmtree(out)
-    logs = out / "logs"
+    logs = _emptied(out) / "logs"
     logs.mkdir(parents=True)
-
     isolate_dds()
     rclpy.init()
     cell = Cell()
@@ -161,6 +162,16 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     replay(bag, bundle, robot, out / "report", overwrite=True)
     console.print(_summary(cell, manifest, robot, out), soft_wrap=True)
     return 0 if sum(len(e.actions) for e in cell.episodes) and sum(e.commands for e in cell.episodes) else 1
+
+
+def _emptied(out: Path) -> Path:
+    """`out` without what an earlier demo left in it; ParameterError where anything else is there."""
+    if out.is_dir():
+        others = sorted(path.name for path in out.iterdir() if path.name not in ("logs", "report"))
+        if others:
+            raise ParameterError(f"{out}: expected an earlier demo or an empty directory, found {others[0]}")
+        shutil.rmtree(out)
+    return out
 
 
 @contextmanager
