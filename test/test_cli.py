@@ -74,6 +74,8 @@ def test_shipped_files_are_found_and_others_are_an_error():
 
 def test_demo_leaves_a_directory_that_is_not_a_demos(tmp_path, capsys):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
+    assert cli.main(["demo", "--out", str(tmp_path), "--episodes", "0"]) == 1
+    assert "episodes" in capsys.readouterr().err
     (tmp_path / "thesis.tex").touch()
     assert cli.main(["demo", "--out", str(tmp_path)]) == 1
     assert "thesis.tex" in capsys.readouterr().err

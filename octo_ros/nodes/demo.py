@@ -134,9 +134,11 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
         0, or 1 where no action or no command came back.
 
     Raises:
-        ParameterError: something else is in `out`.
+        ParameterError: no episode is asked for, or something else is in `out`.
         NodeProcessError: a node did not start.
     """
+    if episodes is not None and episodes < 1:
+        raise ParameterError(f"episodes: expected at least 1, got {episodes}")
     bag, bundle = share_path("demo/bag"), share_path("demo/bundle")
     manifest = read_bundle(bundle)
     console = Console()
