@@ -14,6 +14,9 @@ import numpy as np
 ACTION_AXES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 """Names of the 7 values of an action: metres, radians, and the gripper (1 open, 0 closed)."""
 
+NORMALIZED_AXES = tuple(f"normalized_{axis}" for axis in ACTION_AXES)
+"""Names of an action's values in the network's units."""
+
 NANOSECONDS = 1_000_000_000
 """Nanoseconds in a second."""
 

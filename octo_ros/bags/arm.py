@@ -33,7 +33,7 @@ class FollowingArm:
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot
-        self._home = (robot.lower + robot.upper) / 2.0 if robot.home is None else robot.home
+        self._home = robot.starting_joints()
         self._now_ns = 0
         self.start(0)
 

@@ -15,9 +15,7 @@ import numpy as np
 from octo_ros.bags.reader import TYPESTORE
 from octo_ros.safety.decision import Decision, Status
 from octo_ros.safety.robot import Robot
-from octo_ros.types import ACTION_AXES, NANOSECONDS, Action
-
-NORMALIZED_AXES = [f"normalized_{axis}" for axis in ACTION_AXES]
+from octo_ros.types import NANOSECONDS, NORMALIZED_AXES, Action
 
 OUTPUTS = {
     "/octo/action": "sensor_msgs/msg/JointState",
@@ -62,16 +60,8 @@ def trajectory_message(decision: Decision, joint_names: Sequence[str], hold_s: f
 
 def decision_message(decision: Decision, robot: Robot) -> Any:
     """A decision for octo/safety_decision: status and reasons, then every refusal with value and bound."""
-    values = {
-        "status": decision.status.value,
-        "state": decision.state.value,
-        "stamp_ns": str(decision.stamp_ns),
-    }
-    for refusal in decision.refusals:
-        value, bound = (f"{number:.6g} {refusal.unit}".rstrip() for number in (refusal.value, refusal.bound))
-        values[f"refusal {refusal.limit}"] = f"{value}, bound {bound}"
-    why = reasons(decision)
-    pairs = [_new("diagnostic_msgs/msg/KeyValue", key, value) for key, value in values.items()]
+    why = decision.reasons()
+    pairs = [_new("diagnostic_msgs/msg/KeyValue", key, value) for key, value in decision.values().items()]
     return _new(
         OUTPUTS["/octo/safety_decision"],
         LEVELS[decision.status],
@@ -80,11 +70,6 @@ def decision_message(decision: Decision, robot: Robot) -> Any:
         Path(robot.source).name,
         pairs,
     )
-
-
-def reasons(decision: Decision) -> str:
-    """Every refusal in one line, empty where there is none."""
-    return "; ".join(str(refusal) for refusal in decision.refusals)
 
 
 def _new(kind: str, *fields: Any) -> Any:

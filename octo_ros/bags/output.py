@@ -18,7 +18,6 @@ from octo_ros.bags.messages import (
     action_message,
     chunk_message,
     decision_message,
-    reasons,
     trajectory_message,
 )
 from octo_ros.bags.reader import TYPESTORE
@@ -152,7 +151,7 @@ def _decision_row(decision: Decision, episode: Episode | None, joints: int) -> l
         *([""] * (joints + 3) if where is None else _numbers(where)),
         *_numbers(decision.tool_twist),
         repr(float(decision.gripper)),
-        reasons(decision),
+        decision.reasons(),
     ]
 
 

@@ -32,6 +32,9 @@ STATE_COLOURS = {
 UNITS = {"dx": "m", "dy": "m", "dz": "m", "droll": "rad", "dpitch": "rad", "dyaw": "rad", "gripper": ""}
 """Units of an action's axes, for one step; the gripper's opening has none."""
 
+LEGEND = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "frameon": False, "borderaxespad": 0.1}
+"""A legend above the plot, from its left edge."""
+
 WIDTH = 11.0
 """Width of every plot over time [inch]; they share their margins, so their times line up."""
 
@@ -85,14 +88,7 @@ def action_plot(log: ReplayLog, comparison: Comparison | None) -> str:
                 axes.text(1.015, 0.5, text, transform=axes.transAxes, va="center")
         if comparison is not None:
             rows[0].text(1.015, 1.22, "mean abs. error", transform=rows[0].transAxes, va="center")
-        rows[0].legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=2,
-            frameon=False,
-            borderaxespad=0.1,
-            handlelength=1.4,
-        )
+        rows[0].legend(**LEGEND, ncols=2, handlelength=1.4)
         _time_axis(rows[-1], log)
         return _png(figure)
 
@@ -114,14 +110,7 @@ def timeline_plot(log: ReplayLog) -> str:
         axes.set_yticks(range(len(rows) + 1), ["filter state", *(name for name, _, _ in rows)])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) + 0.6, -0.6)
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=4,
-            frameon=False,
-            borderaxespad=0.1,
-            handlelength=1.0,
-        )
+        axes.legend(**LEGEND, ncols=4, handlelength=1.0)
         _time_axis(axes, log)
         return _png(figure)
 
@@ -142,14 +131,7 @@ def latency_plot(log: ReplayLog) -> str:
         axes.set_xlabel("time of one action [ms]")
         axes.set_ylabel("actions")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0.0, 1.0),
-            ncols=2,
-            frameon=False,
-            borderaxespad=0.1,
-            handlelength=1.8,
-        )
+        axes.legend(**LEGEND, ncols=2, handlelength=1.8)
         return _png(figure)
 
 

@@ -21,11 +21,6 @@ def decision_level(decision: Decision) -> bytes:
     return LEVELS[decision.status]
 
 
-def reasons(decision: Decision) -> str:
-    """Every refusal in one line, empty where there is none."""
-    return "; ".join(str(refusal) for refusal in decision.refusals)
-
-
 def decision_message(decision: Decision, robot: str, note: str = "") -> DiagnosticStatus:
     """The decision for octo/safety_decision.
 
@@ -36,14 +31,6 @@ def decision_message(decision: Decision, robot: str, note: str = "") -> Diagnost
         robot: goes into hardware_id.
         note: why an action was malformed, where it was.
     """
-    values: dict[str, object] = {
-        "status": decision.status.value,
-        "state": decision.state.value,
-        "stamp_ns": decision.stamp_ns,
-    }
-    for refusal in decision.refusals:
-        value, bound = (f"{number:.6g} {refusal.unit}".rstrip() for number in (refusal.value, refusal.bound))
-        values[f"refusal {refusal.limit}"] = f"{value}, bound {bound}"
-    why = "; ".join(text for text in (note, reasons(decision)) if text)
+    why = "; ".join(text for text in (note, decision.reasons()) if text)
     message = f"{decision.status.value}: {why}" if why else decision.status.value
-    return status_message("octo safety decision", robot, decision_level(decision), message, values)
+    return status_message("octo safety decision", robot, decision_level(decision), message, decision.values())

@@ -20,7 +20,7 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
@@ -33,13 +33,14 @@ from octo_ros.bags.player import messages
 from octo_ros.bags.replay import replay
 from octo_ros.engine.bundle import Manifest, read_bundle
 from octo_ros.errors import BagError, ParameterError
+from octo_ros.nodes.messages import time_ns
 from octo_ros.nodes.processes import NodeProcess
+from octo_ros.nodes.qos import LATCHED
 from octo_ros.resources import robot_urdf, share_path
 from octo_ros.types import NANOSECONDS
 
 FRAMES = "/camera/primary/image_raw"
 INSTRUCTIONS = "/octo/instruction"
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SAMPLE_RATE_HZ = 5.0  # BridgeData V2 was recorded at 5 Hz
 
 
@@ -95,8 +96,8 @@ class Cell(Node):
     def _on_action(self, message: JointState) -> None:
         if self.episodes:
             episode = self.episodes[-1]
-            stamp = message.header.stamp.sec * NANOSECONDS + message.header.stamp.nanosec
-            episode.latencies.append((self.get_clock().now().nanoseconds - stamp) / NANOSECONDS)
+            age_ns = self.get_clock().now().nanoseconds - time_ns(message.header.stamp)
+            episode.latencies.append(age_ns / NANOSECONDS)
             episode.actions.append(time.monotonic())
 
     def _on_command(self, _: JointTrajectory) -> None:

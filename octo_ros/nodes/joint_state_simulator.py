@@ -98,7 +98,7 @@ def _initial_positions(given: list[float], robot: Robot) -> np.ndarray:
     """The positions given, else the URDF's home, else the middle of each joint's range."""
     if not np.isnan(given).all():
         return np.array(given)
-    return (robot.lower + robot.upper) / 2.0 if robot.home is None else robot.home
+    return robot.starting_joints()
 
 
 def main(args: list[str] | None = None) -> int:

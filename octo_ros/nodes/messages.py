@@ -17,10 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from octo_ros.types import ACTION_AXES, NANOSECONDS, Action
-
-NORMALIZED_AXES = tuple(f"normalized_{axis}" for axis in ACTION_AXES)
-"""Names of an action's values in the network's units."""
+from octo_ros.types import ACTION_AXES, NANOSECONDS, NORMALIZED_AXES, Action
 
 
 def time_message(stamp_ns: int) -> Time:

@@ -15,7 +15,7 @@ from functools import partial
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
@@ -37,11 +37,10 @@ from octo_ros.nodes.messages import (
 )
 from octo_ros.nodes.policy_monitor import PolicyMonitor
 from octo_ros.nodes.policy_parameters import PARAMETERS, act_options
+from octo_ros.nodes.qos import LATCHED
 from octo_ros.policy.frames import FrameSync
 from octo_ros.policy.pacing import Pacer
 from octo_ros.types import NANOSECONDS, Action, Observation, Task
-
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class PolicyNode(ManagedNode):

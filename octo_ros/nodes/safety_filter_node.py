@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.duration import Duration
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
 
@@ -23,9 +23,10 @@ from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ParameterError, RobotModelError
 from octo_ros.nodes import spin
 from octo_ros.nodes.commands import MODES, CommandContext
-from octo_ros.nodes.decisions import decision_level, decision_message, reasons
+from octo_ros.nodes.decisions import decision_level, decision_message
 from octo_ros.nodes.lifecycle import ManagedNode, quiet
 from octo_ros.nodes.messages import action_values, status_message, time_message, time_ns
+from octo_ros.nodes.qos import LATCHED
 from octo_ros.nodes.safety_parameters import PARAMETERS, filter_options
 from octo_ros.policy.gripper import GripperLatch
 from octo_ros.policy.normalization import action_statistics, unnormalize
@@ -37,7 +38,6 @@ from octo_ros.types import NANOSECONDS
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Heard from any publisher, whatever it offers."""
 RELIABLE = QoSProfile(depth=1)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 CHANGED_DESCRIPTION = "robot_description has changed; clean up and configure to use the new one"
 
@@ -220,9 +220,9 @@ class SafetyFilterNode(ManagedNode):
         self._counts[decision.status.value] += 1
         log = self.get_logger()
         if decision.status == Status.INVALID:
-            log.warning(f"action rejected: {note or reasons(decision)}", throttle_duration_sec=1.0)
+            log.warning(f"action rejected: {note or decision.reasons()}", throttle_duration_sec=1.0)
         if decision.state != self._state:
-            why = reasons(decision) or "first accepted action"
+            why = decision.reasons() or "first accepted action"
             line = f"{self._state.value} -> {decision.state.value}: {why}"
             self._state = decision.state
             if STATE_LEVELS[decision.state] == DiagnosticStatus.ERROR:
@@ -274,7 +274,7 @@ class SafetyFilterNode(ManagedNode):
             level, message = STATE_LEVELS[self._state], self._state.value
             if self._last is not None and self._last.refusals:
                 level = max(level, decision_level(self._last))
-                message += f": {reasons(self._last)}"
+                message += f": {self._last.reasons()}"
         values = {
             "state": self._state.value,
             "e_stop_input": self._e_stop_pressed,

@@ -102,3 +102,17 @@ class Decision:
     gripper: float
     refusals: tuple[Refusal, ...] = ()
     is_command: bool = True
+
+    def reasons(self) -> str:
+        """Every refusal in one line, empty where there is none."""
+        return "; ".join(str(refusal) for refusal in self.refusals)
+
+    def values(self) -> dict[str, str]:
+        """What octo/safety_decision says: status, state, stamp, then "refusal <limit>" for each refusal."""
+        values = {"status": self.status.value, "state": self.state.value, "stamp_ns": str(self.stamp_ns)}
+        for refusal in self.refusals:
+            value, bound = (
+                f"{number:.6g} {refusal.unit}".rstrip() for number in (refusal.value, refusal.bound)
+            )
+            values[f"refusal {refusal.limit}"] = f"{value}, bound {bound}"
+        return values

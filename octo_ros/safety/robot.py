@@ -63,6 +63,10 @@ class Robot:
             raise RobotModelError(f"{path}: cannot read the URDF: {error}") from None
         return cls.from_urdf(xml, source=str(path))
 
+    def starting_joints(self) -> np.ndarray:
+        """(n,) where a simulated arm starts: home, or the middle of each joint's range [rad or m]."""
+        return (self.lower + self.upper) / 2.0 if self.home is None else self.home
+
     def tool_pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position (3,) [m] and rotation (3, 3) of the tip at `joints` (n,)."""
         pinocchio.forwardKinematics(self._model, self._data, joints)
