@@ -280,7 +280,7 @@ def _summary(cell: Cell, manifest: Manifest, robot: str, out: Path) -> str:
             f"  refusals      {met}",
             f"  stops         {sum(e.stops for e in cell.episodes)}, as an episode's frames end",
             f"  weights       {manifest.notice or manifest.checkpoint['name']}",
-            f"  report        {out / 'report' / 'report.html'}",
+            f"  report        {out / 'report' / 'report.html'}, of the same bag by `octo_ros replay`",
             f"  logs          {out / 'logs'}",
         ]
     )
