@@ -73,8 +73,15 @@ def test_a_filter_ended_while_the_arm_moves_leaves_a_zero_twist(cell, bundle, lo
         assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
         assert cell.change(FILTER, ACTIVATE)
         assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
-        cell.stream(0.5)
-        assert abs(twists[-1].twist.linear.x) > 0.001
+
+        def moves() -> bool:
+            cell.trigger(
+                f"{FILTER}/reset"
+            )  # refused while active; a busy machine may have stopped the filter
+            cell.stream(0.5)
+            return abs(twists[-1].twist.linear.x) > 0.001
+
+        assert any(moves() for _ in range(5)), started[FILTER].output()
         started[FILTER].interrupt()
         assert cell.wait(lambda: twists[-1].twist.linear.x == 0.0, 3.0)
         assert started[FILTER].wait(5.0) == 0
