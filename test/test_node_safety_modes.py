@@ -75,9 +75,7 @@ def test_a_filter_ended_while_the_arm_moves_leaves_a_zero_twist(cell, bundle, lo
         assert cell.wait(lambda: cell.trigger(f"{FILTER}/reset")[0])
 
         def moves() -> bool:
-            cell.trigger(
-                f"{FILTER}/reset"
-            )  # refused while active; a busy machine may stop it
+            cell.trigger(f"{FILTER}/reset")  # refused while active; a busy machine may stop it
             cell.stream(0.5)
             return abs(twists[-1].twist.linear.x) > 0.001
 
