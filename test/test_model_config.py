@@ -26,6 +26,17 @@ def encoder(config: dict[str, Any]) -> dict[str, Any]:
     return primary(config)["kwargs"]["encoder"]
 
 
+def set_encoder(config: dict[str, Any], name: str, **kwargs: Any) -> None:
+    encoder(config).update(name=name, kwargs=kwargs)
+
+
+def set_head(config: dict[str, Any], name: str, **kwargs: Any) -> None:
+    config["model"]["heads"]["action"].update(name=name, kwargs={"readout_key": "readout_action", **kwargs})
+
+
+UNET = {"action_dim": 7, "action_horizon": 4}
+
+
 def test_keywords_left_out_take_the_official_defaults() -> None:
     config = tiny_config()
     encoder(config)["kwargs"] = {}
@@ -49,6 +60,43 @@ def test_l1_head_pools_by_attention_unless_told_otherwise() -> None:
     assert not read_config(config, "config.json").head.use_map
 
 
+def test_resnet_26_is_conditioned_unless_told_otherwise() -> None:
+    config = tiny_config()
+    set_encoder(config, "ResNet26FILM")
+    primary(config)["kwargs"]["task_film_keys"] = ["language_instruction"]
+    read = read_config(config, "config.json").observation_tokenizers["primary"].encoder
+    assert (read.use_film, read.num_layers, read.num_features) == (True, (2, 2, 2, 2), 2048)
+
+
+@pytest.mark.parametrize(
+    ("token_per", "tokens"), [("", 1), ("action_horizon", 3), ("action_dim_and_action_horizon", 21)]
+)
+def test_discrete_head_decodes_from_as_many_tokens_as_token_per_says(token_per: str, tokens: int) -> None:
+    config = tiny_config()
+    set_head(config, "DiscreteActionHead", token_per=token_per, action_horizon=3)
+    config["model"]["readouts"]["action"] = tokens
+    head = read_config(config, "config.json").head
+    assert (head.tokens, head.vocab_size, head.use_map) == (tokens, 256, False)
+
+
+def test_unet_flattens_tokens_unless_told_otherwise() -> None:
+    config = tiny_config()
+    set_head(config, "UNetDDPMActionHead", **UNET, use_map=False)
+    head = read_config(config, "config.json").head
+    assert (head.flatten_tokens, head.timesteps, head.clip_sample) == (True, 100, None)
+    assert head.variance_type == "fixed_large"
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs"),
+    [("MuseEmbedding", {}), ("CLIPTextProcessor", {}), ("CLIPTextProcessor", {"tokenizer_kwargs": {}})],
+)
+def test_a_text_processor_that_is_not_rebuilt_keeps_its_name(name: str, kwargs: dict[str, Any]) -> None:
+    config = tiny_config()
+    config["text_processor"].update(name=name, kwargs=kwargs)
+    assert read_config(config, "config.json").text_processor.name == name
+
+
 def test_pred_horizon_is_the_old_name_of_action_horizon() -> None:
     config = tiny_config()
     head_kwargs(config)["pred_horizon"] = head_kwargs(config).pop("action_horizon")
@@ -69,10 +117,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "unknown key of model": (lambda config: config["model"].update(extra=1), "extra"),
     "two heads": (lambda config: config["model"]["heads"].update(value={}), "value"),
     "head not supported": (
-        lambda config: config["model"]["heads"]["action"].update(name="UNetDDPMActionHead"),
-        "UNetDDPMActionHead",
+        lambda config: config["model"]["heads"]["action"].update(name="GaussianActionHead"),
+        "GaussianActionHead is not supported",
     ),
-    "encoder not supported": (lambda config: encoder(config).update(name="ResNet26FILM"), "ResNet26FILM"),
+    "encoder not supported": (
+        lambda config: encoder(config).update(name="ResNet34"),
+        "ResNet34 is not supported",
+    ),
     "tokenizer not supported": (lambda config: primary(config).update(name="BinTokenizer"), "BinTokenizer"),
     "module of another package": (
         lambda config: primary(config).update(module="mine.tokenizers"),
@@ -98,10 +149,65 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         lambda config: encoder(config)["kwargs"].update(img_norm_type="none"),
         "img_norm_type",
     ),
-    "film": (lambda config: encoder(config)["kwargs"].update(use_film=True), "FilmConditioning"),
-    "token learner": (
-        lambda config: primary(config)["kwargs"].update(use_token_learner=True),
-        "TokenLearner",
+    "film without keys": (lambda config: encoder(config)["kwargs"].update(use_film=True), "task_film_keys"),
+    "keys without film": (
+        lambda config: primary(config)["kwargs"].update(task_film_keys=["language_instruction"]),
+        "task_film_keys",
+    ),
+    "token learner on a width not of its heads": (
+        lambda config: (
+            primary(config)["kwargs"].update(use_token_learner=True),
+            encoder(config)["kwargs"].update(num_features=12),
+        ),
+        "use_token_learner: expected the encoder's features to be a multiple of 8, got 12",
+    ),
+    "patches that the stem cannot leave": (
+        lambda config: encoder(config)["kwargs"].update(patch_size=8),
+        "patch_size: expected 16 or more, got 8",
+    ),
+    "resnet too narrow": (
+        lambda config: set_encoder(config, "ViTResnet", width=0.6),
+        "width: expected 64 * width to be a multiple of 32, got width 0.6",
+    ),
+    "resnet of endless width": (
+        lambda config: set_encoder(config, "ViTResnet", width=float("inf")),
+        "width: expected a finite number",
+    ),
+    "bins of an unknown kind": (
+        lambda config: set_head(config, "DiscreteActionHead", normalization_type="bounds"),
+        "normalization_type: expected one of 'uniform', 'normal', got 'bounds'",
+    ),
+    "tokens of an unknown kind": (
+        lambda config: set_head(config, "DiscreteActionHead", token_per="action_dim"),
+        "token_per",
+    ),
+    "readout of too few tokens": (
+        lambda config: set_head(config, "TokenPerDimActionHead", action_horizon=2),
+        "expected 14 tokens under readout_key 'readout_action', got 1",
+    ),
+    "U-Net without use_map, which counts as true": (
+        lambda config: set_head(config, "UNetDDPMActionHead", **UNET),
+        "use_map: expected false",
+    ),
+    "U-Net with use_map": (
+        lambda config: set_head(config, "UNetDDPMActionHead", **UNET, use_map=True, flatten_tokens=False),
+        "use_map: expected false",
+    ),
+    "U-Net over a horizon that it cannot halve": (
+        lambda config: set_head(config, "UNetDDPMActionHead", **{**UNET, "action_horizon": 6}, use_map=False),
+        "action_horizon: expected a multiple of 4",
+    ),
+    "U-Net with an unknown variance": (
+        lambda config: set_head(config, "UNetDDPMActionHead", **UNET, use_map=False, variance_type="learned"),
+        "variance_type: expected one of 'fixed_large', 'fixed_small', got 'learned'",
+    ),
+    "U-Net that clips to nothing": (
+        lambda config: set_head(config, "UNetDDPMActionHead", **UNET, use_map=False, clip_sample=0),
+        "clip_sample: expected a positive number",
+    ),
+    "U-Net without a horizon": (
+        lambda config: set_head(config, "UNetDDPMActionHead", action_dim=7, use_map=False),
+        "action_horizon",
     ),
     "14 joints": (lambda config: head_kwargs(config).update(action_dim=14), "action_dim"),
     "no bound on actions": (lambda config: head_kwargs(config).update(max_action=0.0), "max_action"),
@@ -121,13 +227,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         "add_position_embedding",
     ),
     "layers missing": (lambda config: config["model"]["transformer_kwargs"].pop("num_layers"), "num_layers"),
-    "other language model": (
-        lambda config: config["model"]["task_tokenizers"]["language"]["kwargs"].update(encoder="distilbert"),
-        "distilbert",
-    ),
     "other text processor": (
+        lambda config: config["text_processor"].update(name="WordPieces"),
+        "WordPieces is not supported",
+    ),
+    "keyword of another text processor": (
         lambda config: config["text_processor"].update(name="MuseEmbedding"),
-        "MuseEmbedding",
+        "unknown ['tokenizer_kwargs', 'tokenizer_name']",
     ),
     "readout without tokens": (
         lambda config: config["model"].update(readouts={"action": 0}),
@@ -154,7 +260,7 @@ def test_refused_by_name(name: str) -> None:
 
 def test_a_refused_module_names_those_that_are_supported() -> None:
     config = tiny_config()
-    encoder(config)["name"] = "ViTResnet"
+    encoder(config)["name"] = "ResNet34"
     with pytest.raises(CheckpointError, match="vit_encoders:SmallStem16"):
         read_config(config, "config.json")
 

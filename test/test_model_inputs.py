@@ -10,7 +10,7 @@ import pytest
 from official_checkpoint import LENGTH, tiny_config, tiny_example
 
 from octo_ros.errors import CheckpointError
-from octo_ros.model.inputs import Inputs, read_inputs
+from octo_ros.model.inputs import Inputs, read_inputs, vector_name
 from octo_ros.model.official import read_config
 
 PROPRIO = {
@@ -27,6 +27,12 @@ def read(config: dict[str, Any], example: dict[str, Any]) -> Inputs:
 
 def kwargs(config: dict[str, Any], tokenizer: str) -> dict[str, Any]:
     return config["model"]["observation_tokenizers"][tokenizer]["kwargs"]
+
+
+def film(config: dict[str, Any], keys: list[str]) -> None:
+    """Conditions the primary camera's encoder on these."""
+    kwargs(config, "primary")["task_film_keys"] = keys
+    kwargs(config, "primary")["encoder"]["kwargs"]["use_film"] = True
 
 
 def test_sizes_come_from_the_example_batch() -> None:
@@ -64,6 +70,38 @@ def test_language_is_left_out_where_the_example_has_none() -> None:
     example = tiny_example()
     del example["task"]["language_instruction"]
     assert read(tiny_config(), example).language == {}
+
+
+def test_an_instruction_of_vectors_is_found() -> None:
+    config, example = tiny_config(), tiny_example()
+    config["text_processor"].update(name="MuseEmbedding", kwargs={})
+    example["task"]["language_instruction"] = np.zeros((1, 512), np.float32)
+    inputs = read(config, example)
+    assert (inputs.language, inputs.vectors) == ({}, {"language_instruction": (512,)})
+    assert vector_name("language_instruction") == "task_language_instruction"
+
+
+@pytest.mark.parametrize("encoder", [None, "t5-base", "distilbert-base-uncased"])
+def test_an_instruction_of_vectors_needs_no_encoder(encoder: str | None) -> None:
+    config, example = tiny_config(), tiny_example()
+    config["model"]["task_tokenizers"]["language"]["kwargs"]["encoder"] = encoder
+    example["task"]["language_instruction"] = np.zeros((1, 5, 32), np.float32)
+    assert read(config, example).vectors == {"language_instruction": (5, 32)}
+
+
+def test_arrays_that_condition_an_encoder_are_found_by_their_whole_keys() -> None:
+    config, example = tiny_config(), tiny_example()
+    film(config, ["target", "depth"])
+    for key, size in (("target", 4), ("depth", 2), ("target_2", 3)):
+        example["task"][key] = np.zeros((1, size), np.float32)
+    assert read(config, example).vectors == {"target": (4,), "depth": (2,)}
+
+
+def test_arrays_of_a_tokenizer_without_images_are_not_read() -> None:
+    config, example = tiny_config(), tiny_example()
+    film(config, ["target"])
+    del example["observation"]["image_primary"]
+    assert read(config, example).vectors == {}
 
 
 def test_proprio_is_found() -> None:
@@ -137,7 +175,55 @@ REFUSED: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
         lambda config, example: kwargs(config, "primary").update(obs_stack_keys=["image_("]),
         "regular expression",
     ),
-    "instruction as vectors": (set_task("language_instruction", np.zeros((1, 512))), "input_ids"),
+    "instruction as doubles": (set_task("language_instruction", np.zeros((1, 512))), "float32"),
+    "instruction as a grid": (
+        set_task("language_instruction", np.zeros((1, 2, 2, 8), np.float32)),
+        "(batch, tokens, values)",
+    ),
+    "ids for another language model": (
+        lambda config, example: config["model"]["task_tokenizers"]["language"]["kwargs"].update(
+            encoder="distilbert"
+        ),
+        "distilbert",
+    ),
+    "ids for no language model": (
+        lambda config, example: config["model"]["task_tokenizers"]["language"]["kwargs"].update(encoder=None),
+        "got None",
+    ),
+    "ids beside a text processor of vectors": (
+        lambda config, example: config["text_processor"]["kwargs"].update(encode_with_model=True),
+        "text_processor",
+    ),
+    "ids beside another text processor": (
+        lambda config, example: config["text_processor"].update(name="MuseEmbedding", kwargs={}),
+        "MuseEmbedding",
+    ),
+    "ids with positions": (
+        lambda config, example: example["task"]["language_instruction"].update(
+            position_ids=np.zeros((1, LENGTH), np.int64)
+        ),
+        "position_ids",
+    ),
+    "film on nothing": (lambda config, example: film(config, ["target"]), "target"),
+    "film on token ids": (lambda config, example: film(config, ["language_instruction"]), "float32"),
+    "film on integers": (
+        lambda config, example: (film(config, ["goal"]), example["task"].update(goal=np.zeros((1, 3), int))),
+        "goal",
+    ),
+    "film on arrays that do not fit together": (
+        lambda config, example: (
+            film(config, ["a", "b"]),
+            example["task"].update(a=np.zeros((1, 3), np.float32), b=np.zeros((1, 2, 3), np.float32)),
+        ),
+        "differ in the last axis alone",
+    ),
+    "a window for a U-Net": (
+        lambda config, example: config["model"]["heads"]["action"].update(
+            name="UNetDDPMActionHead",
+            kwargs={"readout_key": "readout_action", "action_dim": 7, "action_horizon": 4, "use_map": False},
+        ),
+        "expected a window of 1, got 2",
+    ),
     "instruction without mask": (
         set_task("language_instruction", {"input_ids": np.zeros((1, 6), np.int64)}),
         "attention_mask",

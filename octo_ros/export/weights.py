@@ -1,8 +1,7 @@
 """The one table from our parameters to the official ones, and the loading it drives.
 
-`MODULES` says where each of our modules lies in the official tree; `LEAVES` says what a module of a
-type calls its parameters there and how their axes are ordered. Every parameter of the model must be
-found with its shape, and every array of the file must be used.
+The table's rules are in `official_names.py`. Every parameter of the model must be found with its
+shape, and every array of the file must be used.
 """
 
 from __future__ import annotations
@@ -10,135 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from octo_ros.errors import CheckpointError
+from octo_ros.export.official_names import T5_PREFIX, leaf, official_module
 from octo_ros.model.config import ImageTokenizer, OctoConfig
-from octo_ros.model.heads import FourierFeatures
 from octo_ros.model.octo import Octo
-from octo_ros.model.t5 import RmsNorm, T5Sizes
-from octo_ros.model.transformer import AttentionPooling, FromHeads, ToHeads
-
-_IMAGES = r"octo_transformer/observation_tokenizers_\1/{encoder[\1]}_0"
-_T5 = "octo_transformer/task_tokenizers_{language}/hf_model"
-_T5_BLOCK = _T5 + r"/encoder/block/\1/layer"
-_TRANSFORMER = "octo_transformer/BlockTransformer_0/Transformer_0"
-_SCORE = "heads_action/diffusion_model"
-
-MODULES: tuple[tuple[str, str], ...] = (
-    (r"positions", r"octo_transformer"),
-    (r"projections\.(\w+)", r"octo_transformer/\1_projection"),
-    (r"observation_tokenizers\.obs_(\w+)\.stem\.convolutions\.(\d+)", _IMAGES + r"/StdConv_\2"),
-    (r"observation_tokenizers\.obs_(\w+)\.stem\.norms\.(\d+)", _IMAGES + r"/GroupNorm_\2"),
-    (r"observation_tokenizers\.obs_(\w+)\.stem\.embedding", _IMAGES + r"/embedding"),
-    (r"text\.embedding", _T5 + r"/shared"),
-    (r"text\.position", _T5 + r"/encoder/block/0/layer/0/SelfAttention/relative_attention_bias"),
-    (r"text\.blocks\.(\d+)\.attention_norm", _T5_BLOCK + r"/0/layer_norm"),
-    (r"text\.blocks\.(\d+)\.attention\.(\w)", _T5_BLOCK + r"/0/SelfAttention/\2"),
-    (r"text\.blocks\.(\d+)\.feed_forward_norm", _T5_BLOCK + r"/1/layer_norm"),
-    (r"text\.blocks\.(\d+)\.feed_forward\.(?:into\.)?(\w+)", _T5_BLOCK + r"/1/DenseReluDense/\2"),
-    (r"text\.norm", _T5 + r"/encoder/final_layer_norm"),
-    (r"transformer\.blocks\.(\d+)\.attention_norm", _TRANSFORMER + r"/encoderblock_\1/LayerNorm_0"),
-    (
-        r"transformer\.blocks\.(\d+)\.attention\.(\w+)",
-        _TRANSFORMER + r"/encoderblock_\1/MultiHeadDotProductAttention_0/\2",
-    ),
-    (r"transformer\.blocks\.(\d+)\.feed_forward_norm", _TRANSFORMER + r"/encoderblock_\1/LayerNorm_1"),
-    (
-        r"transformer\.blocks\.(\d+)\.feed_forward\.into",
-        _TRANSFORMER + r"/encoderblock_\1/MlpBlock_0/Dense_0",
-    ),
-    (r"transformer\.blocks\.(\d+)\.feed_forward\.out", _TRANSFORMER + r"/encoderblock_\1/MlpBlock_0/Dense_1"),
-    (r"transformer\.norm", _TRANSFORMER + r"/encoder_norm"),
-    (r"head\.pooling\.attention", r"heads_action/map_head"),
-    (
-        r"head\.pooling\.attention\.attention\.(\w+)",
-        r"heads_action/map_head/MultiHeadDotProductAttention_0/\1",
-    ),
-    (r"head\.pooling\.attention\.norm", r"heads_action/map_head/LayerNorm_0"),
-    (r"head\.pooling\.attention\.feed_forward\.into", r"heads_action/map_head/MlpBlock_0/Dense_0"),
-    (r"head\.pooling\.attention\.feed_forward\.out", r"heads_action/map_head/MlpBlock_0/Dense_1"),
-    (r"head\.projection", r"heads_action/mean_proj"),
-    (r"head\.score\.fourier", _SCORE + r"/time_preprocess"),
-    (r"head\.score\.time_into", _SCORE + r"/cond_encoder/Dense_0"),
-    (r"head\.score\.time_out", _SCORE + r"/cond_encoder/Dense_1"),
-    (r"head\.score\.into", _SCORE + r"/reverse_network/Dense_0"),
-    (r"head\.score\.blocks\.(\d+)\.norm", _SCORE + r"/reverse_network/MLPResNetBlock_\1/LayerNorm_0"),
-    (r"head\.score\.blocks\.(\d+)\.into", _SCORE + r"/reverse_network/MLPResNetBlock_\1/Dense_0"),
-    (r"head\.score\.blocks\.(\d+)\.out", _SCORE + r"/reverse_network/MLPResNetBlock_\1/Dense_1"),
-    (r"head\.score\.out", _SCORE + r"/reverse_network/Dense_1"),
-)
-"""Path of our module (a regular expression) to the path of the official one.
-
-`{encoder[name]}` stands for the class of that tokenizer's encoder, `{language}` for the language
-tokenizer's name.
-"""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """One parameter of a type of module.
-
-    Attributes:
-        official: its name in the official module.
-        shape: (our module, our shape) to the official shape.
-        load: official array to ours.
-    """
-
-    official: str
-    shape: Callable[[Any, tuple[int, ...]], tuple[int, ...]]
-    load: Callable[[np.ndarray], np.ndarray]
-
-
-def _as_it_is(name: str) -> Leaf:
-    return Leaf(name, lambda module, shape: shape, lambda array: array)
-
-
-_DENSE = Leaf("kernel", lambda module, shape: (shape[1], shape[0]), lambda array: array.T)
-_BIAS = _as_it_is("bias")
-
-LEAVES: Mapping[type, Mapping[str, Leaf]] = {
-    nn.Linear: {"weight": _DENSE, "bias": _BIAS},
-    ToHeads: {
-        "weight": Leaf(
-            "kernel",
-            lambda module, shape: (shape[1], module.heads, shape[0] // module.heads),
-            lambda array: array.reshape(array.shape[0], -1).T,
-        ),
-        "bias": Leaf(
-            "bias",
-            lambda module, shape: (module.heads, shape[0] // module.heads),
-            lambda array: array.reshape(-1),
-        ),
-    },
-    FromHeads: {
-        "weight": Leaf(
-            "kernel",
-            lambda module, shape: (module.heads, shape[1] // module.heads, shape[0]),
-            lambda array: array.reshape(-1, array.shape[-1]).T,
-        ),
-        "bias": _BIAS,
-    },
-    nn.Conv2d: {
-        "weight": Leaf(
-            "kernel",
-            lambda module, shape: (shape[2], shape[3], shape[1], shape[0]),
-            lambda array: array.transpose(3, 2, 0, 1),
-        ),
-        "bias": _BIAS,
-    },
-    nn.LayerNorm: {"weight": _as_it_is("scale"), "bias": _BIAS},
-    nn.GroupNorm: {"weight": _as_it_is("scale"), "bias": _BIAS},
-    nn.Embedding: {"weight": _as_it_is("embedding")},
-    RmsNorm: {"weight": _as_it_is("weight")},
-    FourierFeatures: {"frequencies": _as_it_is("kernel")},
-    AttentionPooling: {"probe": _as_it_is("probe")},
-}
-"""Type of our module, to what its parameters are called and how they lie in the official one."""
+from octo_ros.model.t5 import T5Sizes
 
 
 @dataclass(frozen=True)
@@ -171,10 +50,10 @@ def weight_table(model: Octo, config: OctoConfig) -> list[Weight]:
     table = []
     for path, module in model.named_modules():
         for leaf_name, parameter in module.named_parameters(recurse=False):
-            leaf = _leaf(module, leaf_name)
-            official = f"{_official_module(path, names)}/{leaf.official}"
-            shape = leaf.shape(module, tuple(parameter.shape))
-            table.append(Weight(f"{path}.{leaf_name}", official, shape, leaf.load))
+            rule = leaf(module, leaf_name)
+            official = f"{official_module(path, names)}/{rule.official}"
+            shape = rule.shape(module, tuple(parameter.shape))
+            table.append(Weight(f"{path}.{leaf_name}", official, shape, rule.load))
     return table
 
 
@@ -222,7 +101,7 @@ def t5_sizes(language: str, parameters: Mapping[str, np.ndarray], where: str) ->
     Raises:
         CheckpointError: a weight that is missing or whose shape cannot be a T5 encoder's.
     """
-    prefix = _T5.format(language=language)
+    prefix = T5_PREFIX.format(language=language)
     block = f"{prefix}/encoder/block/0/layer"
 
     def shape(name: str) -> tuple[int, int]:
@@ -245,20 +124,6 @@ def t5_sizes(language: str, parameters: Mapping[str, np.ndarray], where: str) ->
     pattern = re.compile(re.escape(prefix) + r"/encoder/block/(\d+)/")
     layers = 1 + max(int(match[1]) for name in parameters if (match := pattern.match(name)))
     return T5Sizes(vocabulary, width, inner, feed_forward, layers, heads, buckets, gated)
-
-
-def _leaf(module: nn.Module, name: str) -> Leaf:
-    if isinstance(module, nn.ParameterDict):  # position embeddings, under their groups' names
-        return _as_it_is(f"{name}_pos_embedding")
-    kind = next(kind for kind in type(module).__mro__ if kind in LEAVES)
-    return LEAVES[kind][name]
-
-
-def _official_module(path: str, names: Mapping[str, Any]) -> str:
-    for pattern, official in MODULES:
-        if match := re.fullmatch(pattern, path):
-            return match.expand(official).format(**names)
-    raise KeyError(f"no row of MODULES for our module {path}")
 
 
 def _some(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The model of a checkpoint as frozen dataclasses, one for each official module that is supported.
+"""The model of a checkpoint as frozen dataclasses, one for each kind of official module.
 
 Field names and defaults are the official keywords'. Those that act in training alone are kept, so
 that they are known ones. `official.py` fills the dataclasses from `config.json`.
@@ -42,11 +42,37 @@ class PatchEncoder:
 
 
 @dataclass(frozen=True)
-class ImageTokenizer:
-    """Frames, and goal images stacked onto them, into one token per patch."""
+class Resnet:
+    """A bottleneck ResNet with weight-standardised convolutions: `ViTResnet`, `ResNet26FILM`."""
 
     name: str
-    encoder: SmallStem | PatchEncoder
+    use_film: bool = False
+    width: float = 1.0
+    num_layers: tuple[int, ...] = ()
+    img_norm_type: str = "default"
+
+    @property
+    def root_features(self) -> int:
+        """Channels after the first convolution."""
+        return int(64 * self.width)
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the result: four times the width of the last stage, which doubles at each."""
+        stages = len(self.num_layers)
+        return 4 * self.root_features * 2 ** (stages - 1) if stages else self.root_features
+
+
+Encoder = SmallStem | PatchEncoder | Resnet
+"""An image encoder; each has `use_film`, `img_norm_type` and `num_features`."""
+
+
+@dataclass(frozen=True)
+class ImageTokenizer:
+    """Frames, and goal images stacked onto them, into one token per patch or a few learned ones."""
+
+    name: str
+    encoder: Encoder
     use_token_learner: bool = False
     num_tokens: Count = 8
     conditioning_type: str = "none"
@@ -72,7 +98,7 @@ class LowdimTokenizer:
 
 @dataclass(frozen=True)
 class LanguageTokenizer:
-    """An instruction through a T5 encoder."""
+    """An instruction: token ids through a T5 encoder, or vectors as they come."""
 
     name: str
     encoder: str | None = None
@@ -126,13 +152,72 @@ class DiffusionHead:
 
 
 @dataclass(frozen=True)
+class DiscreteHead:
+    """Actions as bins, each a choice among `vocab_size`: `DiscreteActionHead`, `TokenPerDimActionHead`."""
+
+    name: str
+    readout_key: str
+    use_map: bool = False
+    token_per: str = "action_dim_and_action_horizon"
+    action_horizon: Count = 1
+    action_dim: Count = 7
+    vocab_size: Count = 256
+    normalization_type: str = "uniform"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a timestep from which the actions are decoded."""
+        counts = {"": 1, "action_horizon": self.action_horizon}
+        return counts.get(self.token_per, self.action_horizon * self.action_dim)
+
+
+@dataclass(frozen=True)
+class UNetHead:
+    """Actions by denoising, with a 1-D U-Net over the horizon: `UNetDDPMActionHead`.
+
+    The official defaults of `use_map` and `flatten_tokens` are the tuple `(False,)`, which Python
+    takes as true; so left out they are true here. `max_action` bounds actions in training alone.
+    """
+
+    name: str
+    readout_key: str
+    action_dim: Count
+    action_horizon: Count
+    use_map: bool = True
+    flatten_tokens: bool = True
+    timesteps: Count = 100
+    max_action: float = 1.0
+    clip_sample: float | None = None
+    variance_type: str = "fixed_large"
+
+
+Head = ContinuousHead | DiffusionHead | DiscreteHead | UNetHead
+"""An action head; each has `readout_key`, `use_map`, `action_horizon` and `action_dim`."""
+
+
+@dataclass(frozen=True)
 class TextProcessor:
-    """How words become token ids."""
+    """How words become token ids, or, with `encode_with_model`, vectors: `HFTokenizer`."""
 
     name: str
     tokenizer_name: str
     tokenizer_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"max_length": 64})
     encode_with_model: bool = False
+
+
+@dataclass(frozen=True)
+class SentenceEmbedding:
+    """How a sentence becomes one vector, outside the checkpoint: `MuseEmbedding`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ClipText:
+    """How words become the token ids of CLIP: `CLIPTextProcessor`."""
+
+    name: str
+    tokenizer_kwargs: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"max_length": 64})
 
 
 @dataclass(frozen=True)
@@ -149,16 +234,16 @@ class OctoConfig:
         repeat_task_tokens: whether the task tokens appear again at each timestep.
         use_correct_attention: false for the 1.0 checkpoints, see `attention.py`.
         transformer: sizes of the trunk.
-        text_processor: the tokenizer of instructions, or None.
+        text_processor: what makes ids or vectors of an instruction, or None.
     """
 
     observation_tokenizers: Mapping[str, ImageTokenizer | LowdimTokenizer]
     task_tokenizers: Mapping[str, LanguageTokenizer]
     readouts: Mapping[str, Count]
-    head: ContinuousHead | DiffusionHead
+    head: Head
     token_embedding_size: Count
     max_horizon: Count
     repeat_task_tokens: bool
     use_correct_attention: bool
     transformer: Transformer
-    text_processor: TextProcessor | None
+    text_processor: TextProcessor | SentenceEmbedding | ClipText | None

@@ -16,6 +16,7 @@ import numpy as np
 
 from octo_ros.errors import CheckpointError
 from octo_ros.model.config import ImageTokenizer, LanguageTokenizer, LowdimTokenizer, OctoConfig
+from octo_ros.model.support import check_text, check_window
 
 PROPRIO = "proprio"
 INSTRUCTION = "language_instruction"
@@ -23,6 +24,9 @@ LANGUAGE_TOKENS = "language_tokens"
 TIMESTEP_MASK = "timestep_pad_mask"
 NOISE_INIT = "noise_init"
 NOISE_STEPS = "noise_steps"
+NOISE_GUMBEL = "noise_gumbel"
+NOISES = (NOISE_INIT, NOISE_STEPS, NOISE_GUMBEL)
+"""Names of all noise that any head may take; `noise_shapes` of a head says which and how much."""
 
 
 def pad_mask_name(key: str) -> str:
@@ -33,6 +37,11 @@ def pad_mask_name(key: str) -> str:
 def goal_name(key: str) -> str:
     """Name of the goal image's input for an observation key such as "image_primary"."""
     return f"goal_{key}"
+
+
+def vector_name(key: str) -> str:
+    """Name of the input for an array of the task, such as "language_instruction" already encoded."""
+    return f"task_{key}"
 
 
 @dataclass(frozen=True)
@@ -61,13 +70,17 @@ class Inputs:
         stacks: image tokenizer name to its images; a tokenizer without any is left out, as the
             official code leaves it out.
         proprio: lowdim tokenizer name to the number of values it takes.
-        language: language tokenizer name to the number of tokens of an instruction.
+        language: language tokenizer name to the number of tokens of an instruction, where it comes
+            as token ids.
+        vectors: task key to its shape without the batch axis, float32: arrays of the task that
+            condition image encoders, and the instruction where it comes as one.
     """
 
     window: int
     stacks: Mapping[str, ImageStack]
     proprio: Mapping[str, int]
     language: Mapping[str, int]
+    vectors: Mapping[str, tuple[int, ...]]
 
     @property
     def images(self) -> dict[str, tuple[int, int]]:
@@ -87,7 +100,7 @@ class Inputs:
 
     @property
     def language_tokens(self) -> int | None:
-        """Tokens of an instruction, or None where no tokenizer takes one."""
+        """Token ids of an instruction, or None where no tokenizer takes any."""
         return next(iter(self.language.values()), None)
 
 
@@ -110,29 +123,36 @@ def read_inputs(config: OctoConfig, example: Mapping[str, Any], where: str) -> I
             f"{where}: observation/{TIMESTEP_MASK}: expected 1 to {config.max_horizon} timesteps "
             f"(max_horizon), got shape {mask.shape}"
         )
-    stacks, proprio, language = {}, {}, {}
+    check_window(config, window, where)
+    stacks, proprio, language, vectors = {}, {}, {}, {}
     for name, tokenizer in config.observation_tokenizers.items():
         if isinstance(tokenizer, ImageTokenizer):
             stack = _stack(name, tokenizer, observation, task, window, where)
             if stack is not None:
                 stacks[name] = stack
+                vectors |= _film(name, tokenizer, task, where)
         else:
             size = _proprio(name, tokenizer, observation, window, where)
             if size is not None:
                 proprio[name] = size
     for name, tokenizer in config.task_tokenizers.items():
-        tokens = _language(name, tokenizer, task, where)
-        if tokens is not None:
-            language[name] = tokens
+        if INSTRUCTION not in task:
+            if not tokenizer.proper_pad_mask:
+                raise CheckpointError(f"{where}: task tokenizer {name!r}: no {INSTRUCTION} in task")
+        elif isinstance(task[INSTRUCTION], np.ndarray):
+            vectors[INSTRUCTION] = _vectors(task, f"{where}: task tokenizer {name!r}")
+        else:
+            language[name] = _token_ids(name, tokenizer, task, where)
     if not stacks and not proprio:
         raise CheckpointError(
             f"{where}: observation: no tokenizer finds a key it takes, got {sorted(observation)}"
         )
+    check_text(config, bool(language), where)
     if len(language) > 1:
         raise CheckpointError(
             f"{where}: more than one language tokenizer is not supported, got {sorted(language)}"
         )
-    inputs = Inputs(window, stacks, proprio, language)
+    inputs = Inputs(window, stacks, proprio, language, vectors)
     strangers = set(inputs.goals) - set(inputs.images)
     if strangers:
         raise CheckpointError(f"{where}: goal images of cameras that give no frames: {sorted(strangers)}")
@@ -206,23 +226,55 @@ def _proprio(
     return array.shape[2]
 
 
-def _language(name: str, tokenizer: LanguageTokenizer, task: Mapping[str, Any], where: str) -> int | None:
+def _film(
+    name: str, tokenizer: ImageTokenizer, task: Mapping[str, Any], where: str
+) -> dict[str, tuple[int, ...]]:
+    """The arrays that condition this tokenizer's encoder, key to shape; the keys are no patterns."""
+    where_name = f"{where}: task_film_keys of observation tokenizer {name!r}"
+    vectors = {}
+    for key in tokenizer.task_film_keys:
+        array = task.get(key)
+        if not isinstance(array, np.ndarray) or array.ndim < 2 or array.dtype != np.float32 or not array.size:
+            expected = "an array (batch, ..., values) float32 in task"
+            raise CheckpointError(f"{where_name}: {key}: expected {expected}, got {_described(array)}")
+        if not re.fullmatch(r"\w+", key):
+            raise CheckpointError(f"{where_name}: expected plain names, got {key!r}")
+        vectors[key] = array.shape[1:]
+    if len({shape[:-1] for shape in vectors.values()}) > 1:
+        raise CheckpointError(
+            f"{where_name}: expected arrays that differ in the last axis alone, got {vectors}"
+        )
+    return vectors
+
+
+def _vectors(task: Mapping[str, Any], where: str) -> tuple[int, ...]:
+    """Shape of an instruction that comes as one vector or as one vector a token."""
+    array = task[INSTRUCTION]
+    if array.ndim not in (2, 3) or array.dtype != np.float32 or not array.size:
+        expected = "token ids, or vectors (batch, values) or (batch, tokens, values) float32"
+        raise CheckpointError(f"{where}: {INSTRUCTION}: expected {expected}, got {_described(array)}")
+    return array.shape[1:]
+
+
+def _token_ids(name: str, tokenizer: LanguageTokenizer, task: Mapping[str, Any], where: str) -> int:
+    """Number of token ids of an instruction."""
     where_name = f"{where}: task tokenizer {name!r}"
-    if INSTRUCTION not in task:
-        if not tokenizer.proper_pad_mask:
-            raise CheckpointError(f"{where_name}: no {INSTRUCTION} in task")
-        return None
     instruction = task[INSTRUCTION]
     if not isinstance(instruction, dict) or set(instruction) != {"input_ids", "attention_mask"}:
         got = sorted(instruction) if isinstance(instruction, dict) else type(instruction).__name__
         raise CheckpointError(
-            f"{where_name}: {INSTRUCTION}: expected input_ids and attention_mask, got {got}"
+            f"{where_name}: {INSTRUCTION}: expected input_ids and attention_mask, or an array, got {got}"
         )
     ids, mask = (_array(instruction, key, 2, where_name) for key in ("input_ids", "attention_mask"))
     if ids.shape != mask.shape or ids.dtype.kind not in "iu" or mask.dtype.kind not in "iub":
         raise CheckpointError(
             f"{where_name}: {INSTRUCTION}: expected integers (batch, tokens) twice, got "
-            f"{ids.shape} {ids.dtype} and {mask.shape} {mask.dtype}"
+            f"{_described(ids)} and {_described(mask)}"
+        )
+    if tokenizer.encoder is None or "t5" not in tokenizer.encoder:
+        raise CheckpointError(
+            f"{where_name}: {INSTRUCTION} holds token ids, and of language encoders only T5 is supported: "
+            f"expected encoder 't5-...', got {tokenizer.encoder!r}"
         )
     return ids.shape[1]
 
@@ -236,6 +288,12 @@ def _mapping(body: Any, key: str, where: str) -> Mapping[str, Any]:
 def _array(group: Mapping[str, Any], key: str, ndim: int, where: str) -> np.ndarray:
     array = group.get(key)
     if not isinstance(array, np.ndarray) or array.ndim != ndim or array.size == 0:
-        got = f"{array.shape} {array.dtype}" if isinstance(array, np.ndarray) else repr(array)
-        raise CheckpointError(f"{where}: {key}: expected an array of {ndim} dimensions, got {got}")
+        raise CheckpointError(
+            f"{where}: {key}: expected an array of {ndim} dimensions, got {_described(array)}"
+        )
     return array
+
+
+def _described(value: Any) -> str:
+    """An array's shape and dtype, or what is there instead."""
+    return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else f"{value!r:.80}"

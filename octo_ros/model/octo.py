@@ -14,7 +14,7 @@ from octo_ros.errors import CheckpointError
 from octo_ros.model.attention import Group, attention_mask
 from octo_ros.model.config import ImageTokenizer, OctoConfig
 from octo_ros.model.heads import build_head
-from octo_ros.model.inputs import NOISE_INIT, NOISE_STEPS, TIMESTEP_MASK, Inputs
+from octo_ros.model.inputs import INSTRUCTION, LANGUAGE_TOKENS, TIMESTEP_MASK, Inputs, vector_name
 from octo_ros.model.t5 import T5Encoder, T5Sizes
 from octo_ros.model.tokenizers import ImageTokens, LanguageTokens, ProprioTokens, Tokens
 from octo_ros.model.transformer import Transformer
@@ -43,13 +43,21 @@ class Octo(nn.Module):
             ((name, length),) = inputs.language.items()
             self.text = T5Encoder(t5, length)
             self.task_tokenizers[f"task_{name}"] = LanguageTokens(
-                config.task_tokenizers[name], length, t5.width
+                config.task_tokenizers[name], LANGUAGE_TOKENS, length, t5.width
             )
+        if INSTRUCTION in inputs.vectors:
+            *length, size = inputs.vectors[INSTRUCTION]
+            for name, tokenizer in config.task_tokenizers.items():
+                self.task_tokenizers[f"task_{name}"] = LanguageTokens(
+                    tokenizer, vector_name(INSTRUCTION), length[0] if length else 1, size
+                )
         self.observation_tokenizers = nn.ModuleDict()
         for name, tokenizer in config.observation_tokenizers.items():
             if name in inputs.stacks:
                 assert isinstance(tokenizer, ImageTokenizer)
-                self.observation_tokenizers[f"obs_{name}"] = ImageTokens(tokenizer, inputs.stacks[name])
+                self.observation_tokenizers[f"obs_{name}"] = ImageTokens(
+                    tokenizer, inputs.stacks[name], inputs.vectors
+                )
             elif name in inputs.proprio:
                 self.observation_tokenizers[f"obs_{name}"] = ProprioTokens(tokenizer, inputs.proprio[name])
         self.readouts = [Group(f"readout_{name}", count) for name, count in config.readouts.items()]
@@ -66,8 +74,8 @@ class Octo(nn.Module):
         sizes = config.transformer
         self.transformer = Transformer(width, sizes.num_layers, sizes.mlp_dim, sizes.num_attention_heads)
         self.readout_key = config.head.readout_key
-        self.head = build_head(config.head, width)
         self._check_groups()
+        self.head = build_head(config.head, width, self._readout_tokens())
         rules = attention_mask(self.prefix, self.timestep, inputs.window, config.use_correct_attention)
         self.register_buffer("rules", torch.from_numpy(rules), persistent=False)
 
@@ -97,13 +105,22 @@ class Octo(nn.Module):
             tokens[name] = Tokens(self.projections[name](values) + self.positions[name], mask)
         return tokens
 
-    def timestep_tokens(self, inputs: Mapping[str, Tensor], task: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    def conditions(self, inputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """What each observation tokenizer needs of the task, under the names of their groups."""
+        return {name: tokenizer.condition(inputs) for name, tokenizer in self.observation_tokenizers.items()}
+
+    def timestep_tokens(
+        self,
+        inputs: Mapping[str, Tensor],
+        conditions: Mapping[str, Mapping[str, Tensor]],
+        task: Mapping[str, Tokens],
+    ) -> dict[str, Tokens]:
         """The groups of every timestep, positions added: (B, window, n, width) each."""
         window = self.inputs.window
         seen = inputs[TIMESTEP_MASK]  # (B, window)
         tokens = {}
         for name, tokenizer in self.observation_tokenizers.items():
-            values, mask = tokenizer(inputs)
+            values, mask = tokenizer(inputs, conditions[name])
             values = self.projections[name](values) + self.positions[name][:, :window]
             real = seen[:, :, None].expand(-1, -1, tokenizer.count)
             tokens[name] = Tokens(values, real if mask is None else real & mask)
@@ -154,13 +171,20 @@ class Octo(nn.Module):
             checkpoint has task tokens, "task_tokens" (B, n_task, width), all float32.
         """
         task = self.task_tokens(inputs)
-        outputs = self.run_transformer(task, self.timestep_tokens(inputs, task))
+        timestep = self.timestep_tokens(inputs, self.conditions(inputs), task)
+        outputs = self.run_transformer(task, timestep)
         readout = self.readout(outputs)
-        noise = {name: inputs[name] for name in (NOISE_INIT, NOISE_STEPS) if self.head.diffusion_steps}
+        noise = {name: inputs[name] for name in self.head.noise_shapes(self.inputs.window)}
         result = {"actions": self.head(readout, **noise), "readout": readout.values}
         if self.prefix:
             result["task_tokens"] = torch.cat([outputs[group.name].values for group in self.prefix], dim=1)
         return result
+
+    def _readout_tokens(self) -> int:
+        """How many tokens of each timestep the head reads."""
+        if self.readout_key == "obs":
+            return sum(group.tokens for group in self.timestep if group.name.startswith("obs_"))
+        return next(group.tokens for group in self.timestep if group.name == self.readout_key)
 
     def _check_groups(self) -> None:
         empty = [group.name for group in [*self.prefix, *self.timestep] if group.tokens < 1]

@@ -7,22 +7,29 @@ keyword that its dataclass lacks, are errors that name it, before any work start
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from octo_ros.errors import CheckpointError
 from octo_ros.model.config import (
+    ClipText,
     ContinuousHead,
     DiffusionHead,
+    DiscreteHead,
+    Head,
     ImageTokenizer,
     LanguageTokenizer,
     LowdimTokenizer,
     OctoConfig,
     PatchEncoder,
+    Resnet,
+    SentenceEmbedding,
     SmallStem,
     TextProcessor,
     Transformer,
+    UNetHead,
 )
 from octo_ros.model.support import check_support
 
@@ -39,13 +46,24 @@ OFFICIAL: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     f"{_ENCODERS}:SmallStem16": (SmallStem, {"patch_size": 16}),
     f"{_ENCODERS}:SmallStem32": (SmallStem, {"patch_size": 32}),
     f"{_ENCODERS}:PatchEncoder": (PatchEncoder, {}),
+    f"{_ENCODERS}:ViTResnet": (Resnet, {}),
+    f"{_ENCODERS}:ResNet26FILM": (Resnet, {"use_film": True, "num_layers": (2, 2, 2, 2)}),
     f"{_HEADS}:ContinuousActionHead": (ContinuousHead, {}),
     f"{_HEADS}:MSEActionHead": (ContinuousHead, {"use_map": True}),
     f"{_HEADS}:L1ActionHead": (ContinuousHead, {"use_map": True, "loss_type": "l1"}),
+    f"{_HEADS}:DiscreteActionHead": (DiscreteHead, {}),
+    f"{_HEADS}:TokenPerDimActionHead": (DiscreteHead, {}),
     f"{_HEADS}:DiffusionActionHead": (DiffusionHead, {}),
+    f"{_HEADS}:UNetDDPMActionHead": (UNetHead, {}),
     f"{_TEXT}:HFTokenizer": (TextProcessor, {}),
+    f"{_TEXT}:MuseEmbedding": (SentenceEmbedding, {}),
+    f"{_TEXT}:CLIPTextProcessor": (ClipText, {}),
 }
 """Official module, as `module:name`, to our dataclass and the defaults that differ from its own."""
+
+_ENCODER_KINDS = (SmallStem, PatchEncoder, Resnet)
+_HEAD_KINDS = (ContinuousHead, DiscreteHead, DiffusionHead, UNetHead)
+_TEXT_KINDS = (TextProcessor, SentenceEmbedding, ClipText)
 
 _OPTIONAL = {"repeat_task_tokens": False, "use_correct_attention": False}
 """Keys of "model" that may be left out, and the official defaults."""
@@ -86,14 +104,14 @@ def read_config(config: Mapping[str, Any], where: str) -> OctoConfig:
     octo = OctoConfig(
         head=read.pop("heads"),
         transformer=read.pop("transformer_kwargs"),
-        text_processor=None if text is None else _module(text, (TextProcessor,), f"{where}: text_processor"),
+        text_processor=None if text is None else _module(text, _TEXT_KINDS, f"{where}: text_processor"),
         **read,
     )
     check_support(octo, where_model)
     return octo
 
 
-def _head(heads: Any, where: str) -> ContinuousHead | DiffusionHead:
+def _head(heads: Any, where: str) -> Head:
     """The action head; `pred_horizon` is the first releases' name of `action_horizon`."""
     if set(_names(heads, where)) != {"action"}:
         raise CheckpointError(f"{where}: expected the head 'action' alone, got {sorted(heads)}")
@@ -102,7 +120,7 @@ def _head(heads: Any, where: str) -> ContinuousHead | DiffusionHead:
         kwargs = dict(spec["kwargs"])
         kwargs["action_horizon"] = kwargs.pop("pred_horizon")
         spec = {**spec, "kwargs": kwargs}
-    return _module(spec, (ContinuousHead, DiffusionHead), f"{where}.action")
+    return _module(spec, _HEAD_KINDS, f"{where}.action")
 
 
 def _modules(specs: Any, kinds: tuple[type, ...], where: str) -> dict[str, Any]:
@@ -133,7 +151,7 @@ def _module(spec: Any, kinds: tuple[type, ...], where: str) -> Any:
     if "name" in kwargs:
         raise CheckpointError(f"{where}: {official}: unknown keyword 'name'")
     if kind is ImageTokenizer and "encoder" in kwargs:
-        kwargs["encoder"] = _module(kwargs["encoder"], (SmallStem, PatchEncoder), f"{where}.encoder")
+        kwargs["encoder"] = _module(kwargs["encoder"], _ENCODER_KINDS, f"{where}.encoder")
     return _fill(kind, {**kwargs, "name": spec["name"]}, f"{where} ({official})")
 
 
@@ -158,6 +176,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "Count": (int,),
     "int": (int,),
     "float": (int, float),
+    "float | None": (int, float, type(None)),
     "bool": (bool,),
     "str": (str,),
     "str | None": (str, type(None)),
@@ -179,4 +198,8 @@ def _typed(value: Any, expected: str, where: str) -> Any:
     if not fits or (types == (int,) and value < (expected == "Count")):
         shown = {"Count": "a whole number of at least 1", "int": "a whole number"}.get(expected, expected)
         raise CheckpointError(f"{where}: expected {shown}, got {value!r:.80}")
-    return float(value) if expected == "float" else value
+    if not expected.startswith("float") or value is None:
+        return value
+    if not math.isfinite(value):
+        raise CheckpointError(f"{where}: expected a finite number, got {value!r}")
+    return float(value)

@@ -1,15 +1,23 @@
-"""What a configuration may ask for that no single field shows: sizes that must fit, parts left out."""
+"""What a configuration may ask for that no single field shows: sizes that must fit, parts left out.
+
+What the official code itself cannot run is refused here too, by the field that asks for it.
+"""
 
 from __future__ import annotations
 
 from octo_ros.errors import CheckpointError
 from octo_ros.model.config import (
+    ContinuousHead,
     DiffusionHead,
+    DiscreteHead,
+    Head,
     ImageTokenizer,
-    LanguageTokenizer,
     LowdimTokenizer,
     OctoConfig,
+    Resnet,
     SmallStem,
+    TextProcessor,
+    UNetHead,
 )
 from octo_ros.types import ACTION_AXES
 
@@ -18,6 +26,13 @@ STEM_PATCH = 16
 
 NORM_GROUPS = 32
 POOLING_HEADS = 8
+
+UNET_HALVINGS = 2
+"""How often the U-Net halves the horizon and doubles it again."""
+
+_TOKEN_PER = ("", "action_horizon", "action_dim_and_action_horizon")
+_BIN_TYPES = ("uniform", "normal")
+_VARIANCE_TYPES = ("fixed_large", "fixed_small")
 
 
 def check_support(config: OctoConfig, where: str) -> None:
@@ -47,8 +62,34 @@ def check_support(config: OctoConfig, where: str) -> None:
             _check_images(tokenizer, at)
         else:
             _check_values(tokenizer, at)
-    for name, tokenizer in config.task_tokenizers.items():
-        _check_language(tokenizer, f"{where}.task_tokenizers.{name}")
+
+
+def check_window(config: OctoConfig, window: int, where: str) -> None:
+    """Refuses timesteps that the head cannot take, which the example batch shows alone."""
+    if isinstance(config.head, UNetHead) and window != 1:
+        raise CheckpointError(
+            f"{where}: {config.head.name} samples from one timestep alone: expected a window of 1, "
+            f"got {window}"
+        )
+
+
+def check_text(config: OctoConfig, ids: bool, where: str) -> None:
+    """Refuses token ids of an instruction whose text processor gives something else."""
+    text = config.text_processor
+    if ids and text is not None and (not isinstance(text, TextProcessor) or text.encode_with_model):
+        raise CheckpointError(
+            f"{where}: the example's instruction holds token ids: expected a text_processor HFTokenizer "
+            f"without encode_with_model, got {text.name}"
+        )
+
+
+def check_tokens(head: Head, tokens: int, where: str) -> None:
+    """Refuses a head that reads another number of tokens of each timestep than it decodes."""
+    if isinstance(head, DiscreteHead) and not head.use_map and tokens != head.tokens:
+        raise CheckpointError(
+            f"{where}: token_per {head.token_per!r} without use_map: expected {head.tokens} tokens under "
+            f"readout_key {head.readout_key!r}, got {tokens}"
+        )
 
 
 def _check_head(config: OctoConfig, where: str) -> None:
@@ -58,27 +99,49 @@ def _check_head(config: OctoConfig, where: str) -> None:
             f"{where}: action_dim: expected {len(ACTION_AXES)} ({', '.join(ACTION_AXES)}), "
             f"got {head.action_dim}"
         )
-    if head.max_action <= 0:
+    if isinstance(head, UNetHead):
+        _check_unet(head, where)
+    elif head.use_map:
+        _check_pooling(config.token_embedding_size, "token_embedding_size", f"{where}: use_map")
+    if isinstance(head, (ContinuousHead, DiffusionHead)) and head.max_action <= 0:
         raise CheckpointError(f"{where}: max_action: expected a positive number, got {head.max_action}")
-    if head.use_map and config.token_embedding_size % POOLING_HEADS:
-        raise CheckpointError(
-            f"{where}: use_map: expected token_embedding_size to be a multiple of {POOLING_HEADS}, "
-            f"got {config.token_embedding_size}"
-        )
     if isinstance(head, DiffusionHead) and head.time_dim < 2:
         raise CheckpointError(f"{where}: time_dim: expected at least 2, got {head.time_dim}")
+    if isinstance(head, DiscreteHead):
+        _check_among(head.token_per, _TOKEN_PER, f"{where}: token_per")
+        _check_among(head.normalization_type, _BIN_TYPES, f"{where}: normalization_type")
+        readout = head.readout_key.removeprefix("readout_")
+        if head.readout_key.startswith("readout_") and readout in config.readouts:
+            check_tokens(head, config.readouts[readout], where)
+
+
+def _check_unet(head: UNetHead, where: str) -> None:
+    if head.use_map:
+        raise CheckpointError(
+            f"{where}: use_map: expected false, for {head.name} has no attention pooling; "
+            "got true, which is also what it counts as where it is left out"
+        )
+    multiple = 2**UNET_HALVINGS
+    if head.action_horizon % multiple:
+        raise CheckpointError(
+            f"{where}: action_horizon: expected a multiple of {multiple}, which the U-Net halves and doubles "
+            f"{UNET_HALVINGS} times, got {head.action_horizon}"
+        )
+    _check_among(head.variance_type, _VARIANCE_TYPES, f"{where}: variance_type")
+    if head.clip_sample is not None and head.clip_sample <= 0:
+        raise CheckpointError(f"{where}: clip_sample: expected a positive number, got {head.clip_sample}")
 
 
 def _check_images(tokenizer: ImageTokenizer, where: str) -> None:
     encoder = tokenizer.encoder
-    if tokenizer.use_token_learner:
-        raise CheckpointError(f"{where}: TokenLearner (use_token_learner true) is not supported")
-    if tokenizer.task_film_keys or encoder.use_film:
-        raise CheckpointError(f"{where}: FilmConditioning (task_film_keys, use_film) is not supported")
-    if encoder.img_norm_type not in ("default", "imagenet"):
+    if bool(tokenizer.task_film_keys) != encoder.use_film:
         raise CheckpointError(
-            f"{where}.encoder: img_norm_type: expected 'default' or 'imagenet', got {encoder.img_norm_type!r}"
+            f"{where}: task_film_keys: expected some keys if and only if the encoder has use_film, "
+            f"got {list(tokenizer.task_film_keys)} with use_film {encoder.use_film}"
         )
+    if tokenizer.use_token_learner:
+        _check_pooling(encoder.num_features, "the encoder's features", f"{where}: use_token_learner")
+    _check_among(encoder.img_norm_type, ("default", "imagenet"), f"{where}.encoder: img_norm_type")
     if isinstance(encoder, SmallStem):
         if any(features % NORM_GROUPS for features in encoder.features):
             raise CheckpointError(
@@ -88,21 +151,26 @@ def _check_images(tokenizer: ImageTokenizer, where: str) -> None:
             raise CheckpointError(
                 f"{where}.encoder: patch_size: expected {STEM_PATCH} or more, got {encoder.patch_size}"
             )
+    if isinstance(encoder, Resnet) and (encoder.root_features < 1 or encoder.root_features % NORM_GROUPS):
+        raise CheckpointError(
+            f"{where}.encoder: width: expected 64 * width to be a multiple of {NORM_GROUPS}, "
+            f"got width {encoder.width}"
+        )
 
 
 def _check_values(tokenizer: LowdimTokenizer, where: str) -> None:
-    if tokenizer.bin_type not in ("uniform", "normal"):
-        raise CheckpointError(
-            f"{where}: bin_type: expected 'uniform' or 'normal', got {tokenizer.bin_type!r}"
-        )
+    _check_among(tokenizer.bin_type, _BIN_TYPES, f"{where}: bin_type")
     if tokenizer.low >= tokenizer.high:
         raise CheckpointError(
             f"{where}: low: expected less than high = {tokenizer.high}, got {tokenizer.low}"
         )
 
 
-def _check_language(tokenizer: LanguageTokenizer, where: str) -> None:
-    if tokenizer.encoder is None or "t5" not in tokenizer.encoder:
-        raise CheckpointError(
-            f"{where}: language encoder {tokenizer.encoder!r} is not supported; only T5 encoders are"
-        )
+def _check_pooling(width: int, name: str, where: str) -> None:
+    if width % POOLING_HEADS:
+        raise CheckpointError(f"{where}: expected {name} to be a multiple of {POOLING_HEADS}, got {width}")
+
+
+def _check_among(value: str, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise CheckpointError(f"{where}: expected one of {', '.join(map(repr, known))}, got {value!r}")

@@ -1,9 +1,11 @@
 """Writes the reference checkpoints and answers of this folder with the official JAX code.
 
-    PYTHONPATH=<checkout of octo-models/octo at 241fb35> python write_references.py <folder>
+    PYTHONPATH=<checkout of octo-models/octo at 241fb35> python write_references.py <folder> [name ...]
 
 in an environment with jax 0.4.20, flax 0.7.5, transformers 4.34, distrax 0.1.5 and einops. Weights and
 inputs are random; what is kept small is small, so that every module and option appears at least once.
+Where the official code fixes large sizes, the weights are made by `seeded_weights.py`; they and the
+example batch are then not written.
 """
 
 from __future__ import annotations
@@ -18,111 +20,14 @@ import flax
 import jax
 import numpy as np
 import transformers
+from flax.traverse_util import flatten_dict, unflatten_dict
 from octo.model.octo_module import OctoModule
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from references import REFERENCES, text  # noqa: E402
+from seeded_weights import seeded_weights  # noqa: E402
+
 CASES = ("plain", "first_step", "masked")
-COMPONENTS = "octo.model.components"
-
-
-def module(place: str, name: str, **kwargs: Any) -> dict[str, Any]:
-    """An official module specification."""
-    return {"module": place, "name": name, "args": [], "kwargs": kwargs}
-
-
-def images(encoder: str, keys: list[str] | None, goals: list[str], /, **kwargs: Any) -> dict[str, Any]:
-    """An image tokenizer; keys None takes the official default."""
-    stacks = {"task_stack_keys": goals, **({} if keys is None else {"obs_stack_keys": keys})}
-    mask = {"proper_pad_mask": kwargs.pop("proper_pad_mask")} if "proper_pad_mask" in kwargs else {}
-    spec = module(f"{COMPONENTS}.vit_encoders", encoder, **kwargs)
-    return module(f"{COMPONENTS}.tokenizers", "ImageTokenizer", encoder=spec, **stacks, **mask)
-
-
-def values(**kwargs: Any) -> dict[str, Any]:
-    """A tokenizer of proprioception."""
-    return module(f"{COMPONENTS}.tokenizers", "LowdimObsTokenizer", **kwargs)
-
-
-def head(name: str, **kwargs: Any) -> dict[str, Any]:
-    """The action head."""
-    return {"action": module(f"{COMPONENTS}.action_heads", name, **kwargs)}
-
-
-def trunk(layers: int, heads: int, inner: int) -> dict[str, Any]:
-    """Sizes of the transformer."""
-    return {"num_layers": layers, "num_attention_heads": heads, "mlp_dim": inner}
-
-
-LANGUAGE = {"language": module(f"{COMPONENTS}.tokenizers", "LanguageTokenizer", encoder="t5-small")}
-
-REFERENCES: dict[str, dict[str, Any]] = {
-    "gated_t5_binned_proprio": {
-        "t5": {"vocab_size": 160, "d_model": 24, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 4,
-               "feed_forward_proj": "gated-gelu"},
-        "window": 3, "sizes": {"primary": (64, 96), "wrist": (32, 32)}, "proprio": 5, "length": 10,
-        "model": {
-            "observation_tokenizers": {
-                "wrist": images("PatchEncoder", ["image_wrist"], ["image_wrist"],
-                                patch_size=16, num_features=24),
-                "primary": images("SmallStem32", ["image_primary"], ["image_.*imary"],
-                                  features=[32, 64, 32, 32], num_features=24, img_norm_type="imagenet"),
-                "proprio": values(obs_keys=["proprio"], discretize=True, n_bins=32, bin_type="normal"),
-            },
-            "task_tokenizers": LANGUAGE,
-            "heads": head("DiffusionActionHead", readout_key="readout_action", use_map=True, time_dim=16,
-                          num_blocks=2, hidden_dim=48, use_layer_norm=False, diffusion_steps=10,
-                          max_action=2.0, action_horizon=5),
-            "readouts": {"value": 1, "action": 3}, "token_embedding_size": 32, "max_horizon": 4,
-            "repeat_task_tokens": True, "use_correct_attention": True, "transformer_kwargs": trunk(2, 4, 48),
-        },
-    },
-    "old_attention_stacked_cameras": {
-        "t5": {"vocab_size": 160, "d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 3, "num_heads": 3,
-               "feed_forward_proj": "relu", "relative_attention_num_buckets": 16},
-        "window": 2, "sizes": {"primary": (48, 48), "wrist": (48, 48)}, "proprio": 4, "length": 7,
-        "model": {
-            "observation_tokenizers": {
-                "zeta": images("SmallStem", ["image_.*"], ["image_.*"], patch_size=16, features=[32, 32],
-                               kernel_sizes=[3, 5], strides=[2, 4], padding=[1, 2], num_features=16),
-                "alpha": values(obs_keys=["prop.*"], discretize=True, n_bins=16, low=-1, high=1),
-            },
-            "task_tokenizers": LANGUAGE,
-            "heads": head("ContinuousActionHead", readout_key="readout_action", action_horizon=3),
-            "readouts": {"action": 2}, "token_embedding_size": 24, "max_horizon": 2,
-            "transformer_kwargs": trunk(2, 3, 40),
-        },
-    },
-    "goal_only_pooled_observations": {
-        "t5": None,
-        "window": 2, "sizes": {"primary": (32, 48)}, "proprio": None, "length": None,
-        "model": {
-            "observation_tokenizers": {
-                "primary": images("SmallStem16", None, ["image_primary"],
-                                  features=[32, 32, 32, 32], num_features=16),
-            },
-            "task_tokenizers": {},
-            "heads": head("MSEActionHead", readout_key="obs", action_horizon=2),
-            "readouts": {"action": 1}, "token_embedding_size": 32, "max_horizon": 3,
-            "repeat_task_tokens": True, "use_correct_attention": True, "transformer_kwargs": trunk(1, 2, 40),
-        },
-    },
-    "long_instruction_observation_readout": {
-        "t5": {"vocab_size": 160, "d_model": 24, "d_kv": 8, "d_ff": 40, "num_layers": 2, "num_heads": 3,
-               "feed_forward_proj": "relu"},
-        "window": 2, "sizes": {"primary": (32, 32), "wrist": (32, 32)}, "proprio": 3, "length": 70,
-        "model": {
-            "observation_tokenizers": {
-                "primary": images("PatchEncoder", ["image_primary"], [], patch_size=8, num_features=16,
-                                  proper_pad_mask=False),
-                "proprio": values(obs_keys=["proprio"]),
-                "wrist": images("PatchEncoder", ["image_wrist"], [], patch_size=16, num_features=16),
-            },
-            "task_tokenizers": LANGUAGE,
-            "heads": head("DiffusionActionHead", readout_key="obs_wrist", diffusion_steps=6, hidden_dim=32),
-            "readouts": {"action": 1}, "token_embedding_size": 32, "max_horizon": 3,
-            "repeat_task_tokens": True, "use_correct_attention": False, "transformer_kwargs": trunk(2, 2, 40),
-        },
-    },
-}  # fmt: skip
 
 
 def inputs(reference: dict[str, Any], case: str, rng: np.random.Generator) -> tuple[dict, dict]:
@@ -151,6 +56,9 @@ def inputs(reference: dict[str, Any], case: str, rng: np.random.Generator) -> tu
         ids = rng.integers(2, reference["t5"]["vocab_size"], mask.shape) * mask
         task["language_instruction"] = {"input_ids": ids, "attention_mask": mask}
         task["pad_mask_dict"]["language_instruction"] = np.array([case != "masked"])
+    for key, shape in reference.get("vectors", {}).items():
+        task[key] = rng.normal(size=(1, *shape)).astype(np.float32)
+        task["pad_mask_dict"][key] = np.array([case != "masked" or key != "language_instruction"])
     if case == "first_step":
         observation["timestep_pad_mask"][0, 0] = False
     if case == "masked":
@@ -167,16 +75,28 @@ def answer(octo: OctoModule, params: Any, kwargs: dict[str, Any], observation: d
     key = jax.random.PRNGKey(5)
     action_head = octo.bind({"params": params}).heads["action"]
     actions = action_head.predict_action(outputs, rng=key, train=False, embodiment_action_dim=7)
+    if kwargs.get("timesteps"):  # the U-Net's head answers for every timestep
+        actions = actions[:, -1]
     result = {"readout": outputs[kwargs["readout_key"]].tokens, "action_normalized": actions}
     if "task" in outputs:
         result["task_tokens"] = outputs["task"].tokens
-    if hasattr(action_head, "diffusion_steps"):
-        shape = (1, observation["timestep_pad_mask"].shape[1], action_head.action_horizon * 7)
+    window = observation["timestep_pad_mask"].shape[1]
+    steps = getattr(action_head, "diffusion_steps", getattr(action_head, "timesteps", 0))
+    if steps:
+        shape = (1, window, action_head.action_horizon * 7)
         draws = []
-        for _ in range(1 + action_head.diffusion_steps):
+        for _ in range(1 + steps):
             key, drawn = jax.random.split(key)
             draws.append(np.asarray(jax.random.normal(drawn, shape)))
         result["noise_init"], result["noise_steps"] = draws[0], np.stack(draws[1:])
+    if hasattr(action_head, "vocab_size"):
+        logits = action_head(outputs, train=False)
+        gumbel = np.zeros(logits.shape, np.float32)
+        gumbel[:, -1] = jax.random.gumbel(key, (1, *logits[:, -1].shape))[0]
+        chosen = np.argmax(logits[:, -1] + gumbel[:, -1], axis=-1)
+        assert np.array_equal(actions, action_head.action_tokenizer.decode(chosen))
+        result["noise_gumbel"] = gumbel
+        result["action_argmax"] = action_head.predict_action(outputs, argmax=True, train=False)
     return result
 
 
@@ -186,8 +106,9 @@ def flat(observation: dict[str, Any], task: dict[str, Any]) -> dict[str, np.ndar
     for name, group in (("obs", observation), ("task", task)):
         arrays.update({f"{name}/{key}": value for key, value in group.items() if not isinstance(value, dict)})
         arrays.update({f"{name}_pad/{key}": value for key, value in group["pad_mask_dict"].items()})
-    for key, value in task.get("language_instruction", {}).items():
-        arrays[f"task/language_instruction/{key}"] = value
+    instruction = task.get("language_instruction", {})
+    if isinstance(instruction, dict):
+        arrays.update({f"task/language_instruction/{key}": value for key, value in instruction.items()})
     return arrays
 
 
@@ -202,19 +123,27 @@ def write(name: str, directory: Path) -> None:
     octo = OctoModule.create(**copy.deepcopy(reference["model"]))
     mask = observation["timestep_pad_mask"]
     params = octo.init(jax.random.PRNGKey(0), observation, task, mask, train=False)["params"]
-    params = jax.tree_map(
-        lambda array: np.asarray(array) + rng.normal(scale=0.05, size=array.shape).astype(np.float32), params
-    )
     checkpoint = directory / name / "checkpoint"
-    (checkpoint / "7" / "default").mkdir(parents=True)
-    (checkpoint / "7" / "default" / "checkpoint").write_bytes(flax.serialization.msgpack_serialize(params))
-    example = {"observation": observation, "task": task}
-    (checkpoint / "example_batch.msgpack").write_bytes(flax.serialization.msgpack_serialize(example))
-    text = None
+    checkpoint.mkdir(parents=True)
+    if reference.get("seeded"):
+        shapes = {path: array.shape for path, array in flatten_dict(params, sep="/").items()}
+        params = unflatten_dict(seeded_weights(shapes), sep="/")
+    else:
+        params = jax.tree_map(
+            lambda array: np.asarray(array) + rng.normal(scale=0.05, size=array.shape).astype(np.float32),
+            params,
+        )
+        (checkpoint / "7" / "default").mkdir(parents=True)
+        weights = flax.serialization.msgpack_serialize(params)
+        (checkpoint / "7" / "default" / "checkpoint").write_bytes(weights)
+        example = {"observation": observation, "task": task}
+        packed = flax.serialization.msgpack_serialize(example)
+        (checkpoint / "example_batch.msgpack").write_bytes(packed)
+    processor = reference.get("text")
     if reference["length"]:
         kwargs = {"tokenizer_name": "t5-small", "tokenizer_kwargs": {"max_length": reference["length"]}}
-        text = module("octo.data.utils.text_processing", "HFTokenizer", **kwargs)
-    config = {"model": reference["model"], "text_processor": text, "window_size": reference["window"]}
+        processor = text("HFTokenizer", **kwargs)
+    config = {"model": reference["model"], "text_processor": processor, "window_size": reference["window"]}
     (checkpoint / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     action = {"mean": [0.01] * 7, "std": [0.1] * 7, "mask": [True] * 6 + [False]}
     (checkpoint / "dataset_statistics.json").write_text(json.dumps({"action": action}) + "\n")
@@ -225,5 +154,5 @@ def write(name: str, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    for reference_name in REFERENCES:
+    for reference_name in sys.argv[2:] or REFERENCES:
         write(reference_name, Path(sys.argv[1]))
