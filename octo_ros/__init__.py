@@ -40,14 +40,14 @@ def load_policy(
         ParameterError: an unknown backend, or options that do not fit the bundle.
         StatisticsError: the options name a data set that the bundle does not have.
     """
-    from octo_ros.engine import open_backend
+    from octo_ros.engine import make_backend
     from octo_ros.engine.bundle import read_bundle
     from octo_ros.engine.graphs import check_graphs
     from octo_ros.policy.policy import Policy
 
     manifest = read_bundle(bundle_dir)
     check_graphs(manifest, str(bundle_dir))
-    opened = open_backend(backend, bundle_dir, manifest, threads)
+    opened = make_backend(backend, bundle_dir, manifest, threads)
     try:
         return Policy(opened, options or ActOptions())
     except BaseException:

@@ -21,6 +21,10 @@ class ObservationError(OctoRosError):
     """Observations, a task or noise that do not fit the bundle's manifest."""
 
 
+class CaseError(OctoRosError):
+    """A reference case that cannot be read, or is of another checkpoint than the bundle."""
+
+
 class StatisticsError(OctoRosError):
     """A data set key that the bundle's statistics do not have, or statistics that cannot be used."""
 

@@ -13,8 +13,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from octo_ros.engine.bundle import MANIFEST, Camera, Graph, Head, Language, Manifest, Tensor, describe_file
+from octo_ros.engine.bundle import MANIFEST, describe_file
 from octo_ros.engine.graphs import LANGUAGE, POLICY, image_key, language_inputs, policy_inputs
+from octo_ros.engine.manifest import Camera, Graph, Head, Language, Manifest, Tensor
 
 TEXT_WIDTH = 4
 PRIMARY = Camera(height=16, width=16, takes_goal=True, center_crop=True)
@@ -69,6 +70,8 @@ def write_bundle(
     manifest = Manifest(
         notice="test",
         checkpoint={"name": "small", "step": 1, "parameters": 0},
+        precision="float32",
+        checks={},
         window=window,
         horizon=horizon,
         action_dim=7,
@@ -77,7 +80,10 @@ def write_bundle(
         language=Language(max_tokens, vocab_size, "small-t5", tokenizer.name if tokenizer else None)
         if language
         else None,
-        head=Head("DiffusionActionHead" if diffusion_steps else "L1ActionHead", diffusion_steps, 5.0),
+        vectors={},
+        head=Head("DiffusionActionHead", diffusion_steps, 5.0, "ddpm")
+        if diffusion_steps
+        else Head("L1ActionHead", 0, 5.0),
         statistics={name: statistics(proprio_size) for name in datasets},
         default_dataset=default_dataset,
         graphs={},

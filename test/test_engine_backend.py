@@ -13,7 +13,7 @@ import pytest
 from small_bundle import expected_actions, write_bundle
 
 import octo_ros
-from octo_ros.engine import BACKENDS, open_backend
+from octo_ros.engine import BACKENDS, make_backend
 from octo_ros.engine.bundle import MANIFEST, Manifest, describe_file, read_bundle
 from octo_ros.engine.onnx import OnnxBackend
 from octo_ros.errors import BundleError, ObservationError, ParameterError
@@ -73,7 +73,7 @@ def test_a_provider_that_is_not_here_is_an_error_and_never_another(bundle: Path)
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_backend_carries_the_name_it_is_chosen_by(name: str, bundle: Path) -> None:
-    assert open_backend(name, bundle, read_bundle(bundle), threads=1).name == name
+    assert make_backend(name, bundle, read_bundle(bundle), threads=1).name == name
 
 
 def test_threads_out_of_range(bundle: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_closed_backend_says_so(bundle: Path) -> None:
     with OnnxBackend(bundle, manifest) as backend:
         pass
     backend.close()
-    with pytest.raises(BundleError, match="the policy graph is not open"):
+    with pytest.raises(BundleError, match="closed, so the policy graph is not open"):
         backend.run("policy", random_inputs(manifest))
 
 

@@ -63,7 +63,7 @@ def drop(*keys: str) -> Callable[[dict], None]:
 
 DAMAGE = [
     (put("format", value="other"), "format: expected 'octo_ros bundle', got 'other'"),
-    (put("format_version", value=2), "format_version: expected 1, the version"),
+    (put("format_version", value=1), "format_version: expected 2, the version"),
     (put("format_version", value=True), "format_version: expected a whole number"),
     (drop("horizon"), "horizon: missing"),
     (put("extra", value=1), "extra: unknown field"),
@@ -90,6 +90,13 @@ DAMAGE = [
     (put("head", "kind", value=None), "head.kind: expected a string"),
     (put("head", "max_action", value=float("nan")), "head.max_action: expected a finite number"),
     (put("head", "diffusion_steps", value=-1), "head.diffusion_steps: expected"),
+    (put("head", "max_action", value="5"), "head.max_action: expected a finite number"),
+    (put("head", "sampler", value="euler"), "head.sampler: expected one of ddpm, ddim, none, got 'euler'"),
+    (put("head", "bins", value=-1), "head.bins: expected"),
+    (put("precision", value="float16"), "precision: expected one of float32, int8, got 'float16'"),
+    (put("checks", value={"a": 1}), "checks.a: expected an object, got 1"),
+    (put("checks", value={"a": {"b": "c"}}), "checks.a.b: expected a finite number"),
+    (put("vectors", value={"language_instruction": [0]}), "vectors.language_instruction: expected a list"),
     (put("statistics", value=[]), "statistics: expected an object"),
     (put("default_dataset", value=1), "default_dataset: expected a string"),
     (put("graphs", "policy", "file", value="other.onnx"), "graphs.policy.file: 'other.onnx' is not listed"),

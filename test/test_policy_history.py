@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_bundle import PRIMARY, WRIST, write_bundle
 
-from octo_ros.engine.bundle import Manifest
+from octo_ros.engine.graphs import observation_tensors
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import ObservationError
 from octo_ros.policy.history import History, Step
 
@@ -31,20 +32,35 @@ def step(value: int, wrist: bool = True, proprio: bool = True) -> Step:
 
 def values(history: History, key: str = "image_primary") -> list[int]:
     """The one value each step's array is filled with, oldest first."""
-    stacked = history.observations()[key][0]
-    assert all(len(np.unique(array)) == 1 for array in stacked)
-    return [int(array.flat[0]) for array in stacked]
+    arrays = [timestep[key] for timestep in history.timesteps]
+    assert all(array.shape[:2] == (1, 1) and len(np.unique(array)) == 1 for array in arrays)
+    return [int(array.flat[0]) for array in arrays]
 
 
-def test_the_first_step_stands_in_for_those_before(manifest: Manifest) -> None:
+def test_the_last_steps_of_a_window_are_kept(manifest: Manifest) -> None:
     history = History(manifest, GAP)
-    expected = [([7, 7, 7], [False, False, True]), ([7, 7, 8], [False, True, True]), ([7, 8, 9], [True] * 3)]
-    for at, (images, mask) in enumerate(expected):
+    for at, images in enumerate([[7], [7, 8], [7, 8, 9], [8, 9, 10]]):
         assert history.push(at, step(7 + at)) == (at == 0)
         assert values(history) == images
-        assert history.timestep_pad_mask().tolist() == [mask]
-    history.push(3, step(10))
-    assert values(history) == [8, 9, 10]
+
+
+def test_a_step_keeps_its_dictionary(manifest: Manifest) -> None:
+    """By which the network knows what it has computed already."""
+    history = History(manifest, GAP)
+    history.push(0, step(1))
+    first = history.timesteps[0]
+    history.push(1, step(2))
+    assert history.timesteps[0] is first
+
+
+def test_a_step_is_what_the_graphs_take(manifest: Manifest) -> None:
+    history = History(manifest, GAP)
+    history.push(0, step(1, wrist=False, proprio=False))
+    tensors = observation_tensors(manifest, 1)
+    (timestep,) = history.timesteps
+    assert {name: (array.dtype.name, array.shape) for name, array in timestep.items()} == {
+        name: (tensor.dtype, tensor.shape) for name, tensor in tensors.items()
+    }
 
 
 def test_a_longer_gap_begins_anew(manifest: Manifest) -> None:
@@ -52,15 +68,14 @@ def test_a_longer_gap_begins_anew(manifest: Manifest) -> None:
     history.push(0, step(1))
     assert not history.push(GAP, step(2))
     assert history.push(2 * GAP + 1, step(3))
-    assert values(history) == [3, 3, 3]
-    assert history.timestep_pad_mask().tolist() == [[False, False, True]]
+    assert values(history) == [3]
 
 
 def test_a_stamp_that_goes_back_begins_anew(manifest: Manifest) -> None:
     history = History(manifest, GAP)
     history.push(500, step(1))
     assert history.push(400, step(2))
-    assert values(history) == [2, 2, 2]
+    assert values(history) == [2]
 
 
 def test_the_same_stamp_twice_is_refused_and_changes_nothing(manifest: Manifest) -> None:
@@ -68,19 +83,17 @@ def test_the_same_stamp_twice_is_refused_and_changes_nothing(manifest: Manifest)
     history.push(5, step(1))
     with pytest.raises(ObservationError, match="got 5 again"):
         history.push(5, step(2))
-    assert values(history) == [1, 1, 1]
+    assert values(history) == [1]
 
 
 def test_a_missing_camera_is_masked_in_its_step_only(manifest: Manifest) -> None:
     history = History(manifest, GAP)
     for at, wrist in enumerate([True, False, True]):
         history.push(at, step(at + 1, wrist, proprio=wrist))
-    observations = history.observations()
     assert values(history, "image_wrist") == [1, 0, 3]
     assert values(history, "proprio") == [1, 0, 3]
-    masks = observations["pad_mask_dict"]
-    assert masks["image_wrist"].tolist() == masks["proprio"].tolist() == [[True, False, True]]
-    assert masks["image_primary"].tolist() == [[True, True, True]]
+    for key, seen in (("image_wrist", [1, 0, 1]), ("proprio", [1, 0, 1]), ("image_primary", [1, 1, 1])):
+        assert values(history, f"pad_mask_{key}") == seen
 
 
 def test_clear_forgets_the_stamp_too(manifest: Manifest) -> None:
@@ -99,10 +112,7 @@ def test_only_steps_since_the_last_beginning_are_seen(manifest: Manifest, gaps: 
         begins = history.push(stamp, step(value))
         assert begins == (not since or not 0 < gap <= GAP)
         since = [value] if begins else [*since, value]
-        seen = since[-manifest.window :]
-        padding = manifest.window - len(seen)
-        assert values(history) == [seen[0]] * padding + seen
-        assert history.timestep_pad_mask()[0].tolist() == [False] * padding + [True] * len(seen)
+        assert values(history) == since[-manifest.window :]
 
 
 def test_the_window_may_be_one_step(tmp_path: Path) -> None:
@@ -110,4 +120,3 @@ def test_the_window_may_be_one_step(tmp_path: Path) -> None:
     history.push(0, step(1, proprio=False))
     history.push(1, step(2, proprio=False))
     assert values(history) == [2]
-    assert history.timestep_pad_mask().tolist() == [[True]]

@@ -26,7 +26,8 @@ from octo_ros.bags.report import write_report
 from octo_ros.bags.staging import SUMMARY, staged
 from octo_ros.bags.summary import ReplaySummary, Setting, counted, summarize
 from octo_ros.bags.topics import TopicMap, resolve_topics
-from octo_ros.engine.bundle import Manifest, read_bundle
+from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BagError, ParameterError
 from octo_ros.policy.frames import FrameSync
 from octo_ros.policy.normalization import choose_dataset

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from octo_ros.bags.reader import Bag, Topic
-from octo_ros.engine.bundle import Manifest
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BagError, ParameterError
 
 RAW_IMAGE = "sensor_msgs/msg/Image"

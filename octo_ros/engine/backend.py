@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from octo_ros.engine.bundle import Graph, Manifest, Tensor
+from octo_ros.engine.manifest import Graph, Manifest, Tensor
 from octo_ros.errors import BundleError, ObservationError, ParameterError
 
 Signature = Mapping[str, tuple[str, tuple[int | None, ...]]]
@@ -35,25 +35,48 @@ class Backend(ABC):
             raise ParameterError(f"threads: expected at least 1, got {threads}")
         self.directory = Path(directory)
         self.manifest = manifest
+        self._open: set[str] = set()
+        self._closed = False
 
-    def open(self) -> None:
-        """Loads every graph and checks that its names, shapes and dtypes are the manifest's.
+    def open(self, *names: str) -> None:
+        """Loads graphs and checks that their names, shapes and dtypes are the manifest's.
+
+        Args:
+            names: of graphs; none for every graph. One that is open stays as it is.
 
         Raises:
             BundleError: naming the file and the tensor, or why the file cannot be loaded.
         """
+        self._closed = False
+        opened: list[str] = []
         try:
-            for name, graph in self.manifest.graphs.items():
+            for name in names or self.manifest.graphs:
+                if name in self._open:
+                    continue
+                graph = self.manifest.graphs[name]
                 path = self.directory / graph.file
+                opened.append(name)
                 inputs, outputs = self._open_graph(name, path)
                 _check_fit(path, "input", graph.inputs, inputs)
                 _check_fit(path, "output", graph.outputs, outputs)
         except BaseException:
-            self.close()
+            for name in opened:
+                self._close_graph(name)
             raise
+        self._open.update(opened)
+
+    def run_once(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a graph that is needed seldom: opens it, and closes it again; arguments as `run`."""
+        was_open = graph in self._open
+        try:
+            return self.run(graph, inputs)
+        finally:
+            if not was_open and graph in self._open:
+                self._open.discard(graph)
+                self._close_graph(graph)
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a graph once.
+        """Runs a graph, which is opened first where it is not.
 
         Args:
             graph: its name in the manifest.
@@ -65,6 +88,9 @@ class Backend(ABC):
         """
         described = self.manifest.graphs[graph]
         _check_inputs(graph, described, inputs)
+        if self._closed:
+            raise BundleError(f"{self.directory}: closed, so the {graph} graph is not open")
+        self.open(graph)
         outputs = dict(
             zip(described.outputs, self._run_graph(graph, inputs, list(described.outputs)), strict=True)
         )
@@ -78,8 +104,10 @@ class Backend(ABC):
         return outputs
 
     def close(self) -> None:
-        """Frees what `open` took; harmless when nothing is open."""
-        self._close_graphs()
+        """Frees every graph; harmless when none is open."""
+        self._closed = True
+        while self._open:
+            self._close_graph(self._open.pop())
 
     def __enter__(self) -> Backend:
         self.open()
@@ -97,8 +125,8 @@ class Backend(ABC):
         """Runs an open graph on checked inputs; returns the named outputs in that order."""
 
     @abstractmethod
-    def _close_graphs(self) -> None:
-        """Frees every open graph."""
+    def _close_graph(self, name: str) -> None:
+        """Frees a graph; harmless where it did not open."""
 
 
 def _check_fit(path: Path, kind: str, described: Mapping[str, Tensor], found: Signature) -> None:

@@ -1,4 +1,4 @@
-"""The engine bundle: a folder with ONNX graphs and one manifest a person can read.
+"""The engine bundle: a folder with ONNX graphs, their weights, and one manifest a person can read.
 
 `manifest.json` holds everything a robot needs to know of the checkpoint: cameras and their
 sizes, window, horizon, head, tokenizer, the data sets' statistics, and the SHA-256 of every
@@ -7,147 +7,34 @@ other file. Reading checks all of it, so that what is loaded is what was exporte
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import re
 import string
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from octo_ros.engine.fields import Fields
+from octo_ros.engine.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    PRECISIONS,
+    SAMPLERS,
+    Camera,
+    Graph,
+    Head,
+    Language,
+    Manifest,
+    Tensor,
+)
 from octo_ros.errors import BundleError
 
 MANIFEST = "manifest.json"
-FORMAT = "octo_ros bundle"
-FORMAT_VERSION = 1
 
 DTYPES = ("bool", "uint8", "int64", "float32")
 """Types of the graphs' inputs and outputs, as numpy spells them."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Camera:
-    """One camera of the checkpoint.
-
-    Attributes:
-        height: rows the network takes [pixel].
-        width: columns the network takes [pixel].
-        takes_goal: whether a goal image is stacked onto this camera's frames.
-        center_crop: whether the frame is cropped to the centre 0.9 of its area after resizing,
-            as the official inference does for the primary camera.
-    """
-
-    height: int
-    width: int
-    takes_goal: bool
-    center_crop: bool
-
-
-@dataclass(frozen=True)
-class Language:
-    """How an instruction enters the network.
-
-    Attributes:
-        max_tokens: tokens the instruction is padded or cut to.
-        vocab_size: rows of the embedding table; every token id is below it.
-        tokenizer_name: name the checkpoint gives ("t5-base").
-        tokenizer_file: file in the bundle, or None where export found no tokenizer.
-    """
-
-    max_tokens: int
-    vocab_size: int
-    tokenizer_name: str
-    tokenizer_file: str | None
-
-
-@dataclass(frozen=True)
-class Head:
-    """The action head.
-
-    Attributes:
-        kind: the official class name ("DiffusionActionHead").
-        diffusion_steps: denoising steps, 0 for a head without noise.
-        max_action: bound that normalized actions are clipped to.
-    """
-
-    kind: str
-    diffusion_steps: int
-    max_action: float
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One input or output of a graph: its dtype as numpy spells it, and its fixed shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Graph:
-    """One ONNX graph of the bundle."""
-
-    file: str
-    inputs: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything but the weights.
-
-    Attributes:
-        notice: a sentence shown wherever the bundle is used ("" for none); a bundle with random
-            weights says so here.
-        checkpoint: name of the checkpoint directory, its step, and the number of parameters.
-        window: timesteps of history the network takes, the newest one included.
-        horizon: actions in a chunk.
-        action_dim: values in an action (7).
-        proprio_size: values of proprioception, or None where the network takes none.
-        cameras: camera name ("primary") to its `Camera`.
-        language: None where the checkpoint has no language tokenizer.
-        statistics: `dataset_statistics.json` as it came, by data set.
-        default_dataset: the data set used when none is named, or None: then one must be named
-            unless there is only one.
-        graphs: "language" (instruction -> tokens) and "policy" (the rest) to their `Graph`.
-        files: file name to {"sha256", "bytes"}, the manifest itself left out.
-        versions: versions of the libraries that wrote the bundle.
-    """
-
-    notice: str
-    checkpoint: Mapping[str, Any]
-    window: int
-    horizon: int
-    action_dim: int
-    proprio_size: int | None
-    cameras: Mapping[str, Camera]
-    language: Language | None
-    head: Head
-    statistics: Mapping[str, Any]
-    default_dataset: str | None
-    graphs: Mapping[str, Graph]
-    files: Mapping[str, Mapping[str, Any]]
-    versions: Mapping[str, str]
-
-    def goal_camera(self) -> str | None:
-        """The camera a goal image is for: primary if it takes one, else the first that does, or None."""
-        takers = [name for name, camera in self.cameras.items() if camera.takes_goal]
-        return "primary" if "primary" in takers else next(iter(takers), None)
-
-    def to_json(self) -> str:
-        """The text of `manifest.json`."""
-        body = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
-        text = json.dumps(body, indent=2)
-        return re.sub(r"\[\n\s*([^\[\]{}]*?)\n\s*\]", _on_one_line, text) + "\n"
-
-
-def _on_one_line(numbers: re.Match[str]) -> str:
-    return "[" + re.sub(r",\n\s*", ", ", numbers[1]) + "]"
 
 
 def sha256(path: Path) -> str:
@@ -207,12 +94,15 @@ def read_manifest(body: Any, source: str) -> Manifest:
     manifest = Manifest(
         notice=fields.text("notice"),
         checkpoint=fields.mapping("checkpoint"),
+        precision=_choice(fields, "precision", PRECISIONS),
+        checks=_each(fields.fields("checks"), _numbers),
         window=fields.integer("window", 1),
         horizon=fields.integer("horizon", 1),
         action_dim=fields.integer("action_dim", 1),
         proprio_size=fields.or_none("proprio_size", lambda name: fields.integer(name, 1)),
         cameras=_each(fields.fields("cameras"), _camera),
         language=fields.or_none("language", lambda name: _finished(fields.fields(name), _language)),
+        vectors=_shapes(fields.fields("vectors")),
         head=_finished(fields.fields("head"), _head),
         statistics=fields.mapping("statistics"),
         default_dataset=fields.or_none("default_dataset", fields.text),
@@ -262,6 +152,21 @@ def _texts(fields: Fields) -> dict[str, str]:
     return {name: fields.text(name) for name in fields.each()}
 
 
+def _numbers(fields: Fields) -> dict[str, float]:
+    return {name: fields.number(name) for name in fields.each()}
+
+
+def _shapes(fields: Fields) -> dict[str, tuple[int, ...]]:
+    return {name: fields.shape(name) for name in fields.each()}
+
+
+def _choice(fields: Fields, name: str, choices: tuple[str, ...]) -> str:
+    value = fields.text(name)
+    if value not in choices:
+        raise fields.fail(name, f"one of {', '.join(choices)}", value)
+    return value
+
+
 def _camera(fields: Fields) -> Camera:
     return Camera(
         height=fields.integer("height", 2),
@@ -284,7 +189,9 @@ def _head(fields: Fields) -> Head:
     return Head(
         kind=fields.text("kind"),
         diffusion_steps=fields.integer("diffusion_steps"),
-        max_action=fields.number("max_action"),
+        max_action=fields.or_none("max_action", fields.number),
+        sampler=_choice(fields, "sampler", (*SAMPLERS, "none")),
+        bins=fields.integer("bins"),
     )
 
 

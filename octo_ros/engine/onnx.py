@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from octo_ros.engine.backend import Backend, Signature
-from octo_ros.engine.bundle import Manifest
+from octo_ros.engine.graphs import POLICY, STEP
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BundleError, ParameterError
 
 MAX_DEFAULT_THREADS = 4
@@ -25,16 +27,39 @@ DTYPES = {
 """ONNX Runtime's names of the types that a bundle uses, as numpy spells them."""
 
 
+@dataclass(frozen=True)
+class OnnxSettings:
+    """How ONNX Runtime trades memory and other processes' time for its own speed.
+
+    Attributes:
+        prepacked: graphs whose matrices are copied into the layout that multiplies fastest. The
+            others read theirs from the bundle's file, which is mapped into memory, not copied.
+        arena: whether memory of activations is kept in a growing arena instead of being returned.
+        spinning: whether threads that wait keep a core busy.
+    """
+
+    prepacked: tuple[str, ...] = (STEP, POLICY)
+    arena: bool = False
+    spinning: bool = False
+
+
 class OnnxBackend(Backend):
     """One ONNX Runtime session per graph, on one execution provider and no other."""
 
     name = "onnxruntime"
     provider = "CPUExecutionProvider"
 
-    def __init__(self, directory: Path, manifest: Manifest, threads: int | None = None) -> None:
-        """Args: as `Backend`; threads, None for the machine's cores, 4 at most."""
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        threads: int | None = None,
+        settings: OnnxSettings | None = None,
+    ) -> None:
+        """Args: as `Backend`; threads, None for the machine's cores, 4 at most; settings, None for the defaults."""
         super().__init__(directory, manifest, threads)
         self.threads = threads or min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
+        self.settings = settings or OnnxSettings()
         self._sessions: dict[str, Any] = {}
 
     def _open_graph(self, name: str, path: Path) -> tuple[Signature, Signature]:
@@ -49,13 +74,7 @@ class OnnxBackend(Backend):
             raise ParameterError(
                 f"backend {self.name}: needs {self.provider}; onnxruntime here has {available}"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # Threads that spin while they wait take the cores from the robot's other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors only
+        options = self._options(onnxruntime, name)
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=[self.provider])
         except Exception as error:  # ONNX Runtime's errors share no narrower base
@@ -68,17 +87,26 @@ class OnnxBackend(Backend):
         self._sessions[name] = session
         return _signature(session.get_inputs()), _signature(session.get_outputs())
 
+    def _options(self, onnxruntime: Any, graph: str) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.enable_cpu_mem_arena = self.settings.arena
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.settings.spinning)))
+        prepack = graph in self.settings.prepacked
+        options.add_session_config_entry("session.disable_prepacking", str(int(not prepack)))
+        options.log_severity_level = 3  # errors only
+        return options
+
     def _run_graph(self, name: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
-        session = self._sessions.get(name)
-        if session is None:
-            raise BundleError(f"{self.directory}: the {name} graph is not open")
         try:
-            return session.run(outputs, dict(inputs))
+            return self._sessions[name].run(outputs, dict(inputs))
         except Exception as error:  # ONNX Runtime's errors share no narrower base
             raise BundleError(f"{self.directory}: the {name} graph failed: {error}") from error
 
-    def _close_graphs(self) -> None:
-        self._sessions.clear()
+    def _close_graph(self, name: str) -> None:
+        self._sessions.pop(name, None)
 
 
 def _signature(tensors: Sequence[Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:

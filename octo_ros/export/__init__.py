@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from octo_ros.errors import OctoRosError
 
 if TYPE_CHECKING:
-    from octo_ros.engine.bundle import Manifest
+    from octo_ros.engine.manifest import Manifest
 
 _NEEDED = ("torch", "onnx", "onnxscript", "msgpack")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import platform
 import shutil
@@ -13,17 +15,22 @@ import onnx
 import onnxruntime
 import torch
 
-from octo_ros.engine.bundle import MANIFEST, Camera, Graph, Head, Language, Manifest, describe_file
+from octo_ros.engine.bundle import MANIFEST, describe_file
+from octo_ros.engine.manifest import Camera, Graph, Head, Language, Manifest
+from octo_ros.engine.onnx import OnnxBackend
 from octo_ros.errors import BundleError, CheckpointError, StatisticsError
 from octo_ros.export.checkpoint import Checkpoint, read_checkpoint
-from octo_ros.export.onnx import graph_modules, write_graph
+from octo_ros.export.onnx import example_inputs, graph_names, write_graph
 from octo_ros.export.self_check import self_check
 from octo_ros.export.tokenizer import find_tokenizer, vocabulary_size
 from octo_ros.export.weights import load_weights, t5_sizes
+from octo_ros.export.weights_file import WeightsFile
 from octo_ros.model.config import OctoConfig
+from octo_ros.model.heads import Actions
 from octo_ros.model.inputs import Inputs, read_inputs
 from octo_ros.model.octo import Octo
 from octo_ros.model.official import read_config
+from octo_ros.model.stages import Stages
 from octo_ros.staging import temporary_sibling
 
 Progress = Callable[[str, int, int], None]
@@ -91,16 +98,17 @@ def export_checkpoint(
     model, config = build_model(checkpoint)
     language, tokenizer_path = _language(config, model, tokenizer, checkpoint)
     with temporary_sibling(target, BundleError) as folder:
-        graphs = {}
         stages.begin("write graphs")
-        for name in graph_modules(model):
-            graphs[name] = write_graph(model, name, folder)
+        graphs = write_graphs(model, folder)
         stages.begin("self-check")
-        errors = self_check(model, checkpoint.example, folder)
+        manifest = _manifest(checkpoint, config, model, language, graphs, dataset, notice)
+        with OnnxBackend(folder, manifest) as backend:
+            checks = self_check(model, checkpoint.example, backend)
         stages.begin("write manifest")
         if tokenizer_path is not None and language is not None and language.tokenizer_file is not None:
             shutil.copyfile(tokenizer_path, folder / language.tokenizer_file)
-        manifest = _manifest(checkpoint, config, model, language, graphs, folder, dataset, notice, errors)
+        files = {path.name: describe_file(path) for path in sorted(folder.iterdir())}
+        manifest = dataclasses.replace(manifest, checks=checks, files=files)
         (folder / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         _check_target(target)
         try:
@@ -109,6 +117,16 @@ def export_checkpoint(
             raise BundleError(f"{target}: cannot be written: {error}") from error
     stages.finish()
     return manifest
+
+
+def write_graphs(model: Octo, directory: Path) -> dict[str, Graph]:
+    """Writes every graph of a model into an existing folder, and their weights; the manifest's entries."""
+    stages = Stages(model).eval()
+    inputs = example_inputs(model, stages)
+    with WeightsFile(directory) as weights:
+        return {
+            name: write_graph(stages, name, inputs[name], directory, weights) for name in graph_names(stages)
+        }
 
 
 class _Stages:
@@ -180,11 +198,10 @@ def _manifest(
     model: Octo,
     language: Language | None,
     graphs: dict[str, Graph],
-    folder: Path,
     dataset: str | None,
     notice: str,
-    errors: dict[str, float],
 ) -> Manifest:
+    """What the bundle says of itself, before its files are hashed and its graphs checked."""
     inputs: Inputs = model.inputs
     cameras = {}
     for key, (height, width) in inputs.images.items():
@@ -196,19 +213,21 @@ def _manifest(
             "name": checkpoint.name,
             "step": checkpoint.step,
             "parameters": sum(array.size for array in checkpoint.parameters.values()),
-            "self_check": errors,
         },
+        precision="float32",
+        checks={},
         window=inputs.window,
         horizon=config.head.action_horizon,
         action_dim=config.head.action_dim,
         proprio_size=inputs.proprio_size,
         cameras=cameras,
         language=language,
-        head=Head(config.head.name, model.head.diffusion_steps, config.head.max_action),
+        vectors=inputs.vectors,
+        head=_head(config.head.name, model.head),
         statistics=checkpoint.statistics,
         default_dataset=dataset,
         graphs=graphs,
-        files={path.name: describe_file(path) for path in sorted(folder.iterdir())},
+        files={},
         versions={
             "octo_ros": version("octo_ros"),
             "python": platform.python_version(),
@@ -217,3 +236,9 @@ def _manifest(
             "onnxruntime": onnxruntime.__version__,
         },
     )
+
+
+def _head(kind: str, head: Actions) -> Head:
+    sampler = "ddpm" if head.diffusion_steps else "none"
+    bound = head.max_action if math.isfinite(head.max_action) else None
+    return Head(kind, head.diffusion_steps, bound, sampler, head.bins)

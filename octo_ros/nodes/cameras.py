@@ -14,7 +14,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 
-from octo_ros.engine.bundle import Manifest
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import ParameterError
 from octo_ros.nodes.lifecycle import ManagedNode
 

@@ -31,7 +31,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.bags.player import messages
 from octo_ros.bags.replay import replay
-from octo_ros.engine.bundle import Manifest, read_bundle
+from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BagError, ParameterError
 from octo_ros.nodes.messages import time_ns
 from octo_ros.nodes.processes import NodeProcess

@@ -1,7 +1,8 @@
 """One thread that owns the policy: it runs one job at a time and never queues a second one.
 
 The thread that asks for work never waits. Orders (a new task, a reset) are few and must not
-be lost: they run before the next job, and a newer order of the same name replaces an older.
+be lost: they run before the next job, and a newer order of the same name replaces an older. What can
+be computed ahead runs after each of them, when its outcome is out.
 """
 
 from __future__ import annotations
@@ -44,10 +45,13 @@ class InferenceWorker:
 
     Args:
         report: called from the worker's thread with each `Outcome`; must not block.
+        prepare: called after each reported outcome, if nothing is waiting; None for nothing to do. A job
+            that is offered meanwhile is taken and runs next. Only an error of it is reported.
     """
 
-    def __init__(self, report: Callable[[Outcome], None]) -> None:
+    def __init__(self, report: Callable[[Outcome], None], prepare: Callable[[], None] | None = None) -> None:
         self._report = report
+        self._prepare = prepare
         self._orders: dict[str, _Work] = {}
         self._job: _Work | None = None
         self._running = False
@@ -90,18 +94,16 @@ class InferenceWorker:
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
-            started = time.perf_counter()
-            value, error = None, None
-            try:
-                value = work.call()
-            except Exception as raised:  # the owner decides; a thread that died would be silent
-                error = raised
-            seconds = time.perf_counter() - started
+            outcome = _done(work)
             with self._changed:
                 self._running = False
                 closed = self._closed
             if not closed:
-                self._report(Outcome(work.name, work.tag, value, error, seconds))
+                self._report(outcome)
+            if self._prepare is not None and not closed and not self.busy:
+                prepared = _done(_Work("prepare", None, self._prepare))
+                if prepared.error is not None:
+                    self._report(prepared)
 
     def _next(self) -> _Work | None:
         with self._changed:
@@ -113,3 +115,13 @@ class InferenceWorker:
                 return self._orders.pop(next(iter(self._orders)))
             work, self._job = self._job, None
             return work
+
+
+def _done(work: _Work) -> Outcome:
+    started = time.perf_counter()
+    value, error = None, None
+    try:
+        value = work.call()
+    except Exception as raised:  # the owner decides; a thread that died would be silent
+        error = raised
+    return Outcome(work.name, work.tag, value, error, time.perf_counter() - started)

@@ -120,7 +120,7 @@ class PolicyNode(ManagedNode):
         self.serve("stop", self._stop)
         self.serve("reset_history", self._reset_history)
         self._wake = self.waker(self._collect)
-        self._worker = InferenceWorker(self._finished)
+        self._worker = InferenceWorker(self._finished, self._policy.prepare)
         self.timer(self._period_ns / NANOSECONDS, self._tick)
         self.timer(1.0, self._diagnose, steady=True)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 
-from octo_ros.engine.bundle import Manifest
-from octo_ros.engine.graphs import image_key
+from octo_ros.engine.manifest import Manifest
+from octo_ros.engine.graphs import image_key, observation_tensors
 from octo_ros.errors import ObservationError
 
 
@@ -29,7 +27,7 @@ class Step:
 
 
 class History:
-    """The last `window` steps; the first one stands in for those before it, marked as padding.
+    """The last `window` steps, as the network takes them.
 
     A longer pause than `gap_ns`, or a stamp that goes back (a bag that loops), begins anew: frames
     from before it say nothing about motion.
@@ -39,7 +37,7 @@ class History:
         """Args: manifest, for window, cameras and proprioception; gap_ns, longest time between steps [ns]."""
         self._manifest = manifest
         self._gap_ns = gap_ns
-        self._steps: deque[Step] = deque(maxlen=manifest.window)
+        self._steps: deque[dict[str, np.ndarray]] = deque(maxlen=manifest.window)
         self._stamp_ns: int | None = None
 
     def clear(self) -> None:
@@ -61,30 +59,29 @@ class History:
         begins = last_ns is None or not 0 < stamp_ns - last_ns <= self._gap_ns
         if begins:
             self._steps.clear()
-        self._steps.append(step)
+        self._steps.append(self._tensors(step))
         self._stamp_ns = stamp_ns
         return begins
 
-    def timestep_pad_mask(self) -> np.ndarray:
-        """(1, window) bool: False where the first step stands in for one before it."""
-        window = self._manifest.window
-        return np.arange(window)[None] >= window - len(self._steps)
+    @property
+    def timesteps(self) -> list[dict[str, np.ndarray]]:
+        """The steps there are, oldest first, as the network's tensors with batch and time of 1 each.
 
-    def observations(self) -> dict[str, Any]:
-        """The steps stacked, oldest first, under the keys `Policy.sample` takes.
-
-        A camera or proprioception that a step lacks is zeros, masked in `pad_mask_dict`.
+        A camera or proprioception that a step lacks is zeros, and masked. A step keeps its dictionary
+        as long as it is here.
         """
-        missing = self._manifest.window - len(self._steps)
-        steps = [self._steps[0]] * missing + list(self._steps)
-        stacked: dict[str, Any] = {}
-        present = {}
-        for name, camera in self._manifest.cameras.items():
-            blank = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
-            stacked[image_key(name)] = np.stack([step.images.get(name, blank) for step in steps])[None]
-            present[image_key(name)] = np.array([[name in step.images for step in steps]])
-        if self._manifest.proprio_size is not None:
-            blank = np.zeros(self._manifest.proprio_size, dtype=np.float32)
-            stacked["proprio"] = np.stack([blank if s.proprio is None else s.proprio for s in steps])[None]
-            present["proprio"] = np.array([[step.proprio is not None for step in steps]])
-        return {**stacked, "pad_mask_dict": present}
+        return list(self._steps)
+
+    def _tensors(self, step: Step) -> dict[str, np.ndarray]:
+        given = {image_key(name): image for name, image in step.images.items()}
+        if step.proprio is not None:
+            given["proprio"] = step.proprio
+        tensors = {}
+        for name, tensor in observation_tensors(self._manifest, 1).items():
+            if name.startswith("pad_mask_"):
+                tensors[name] = np.array([[name.removeprefix("pad_mask_") in given]])
+            elif name in given:
+                tensors[name] = np.ascontiguousarray(given[name])[None, None]
+            else:
+                tensors[name] = np.zeros(tensor.shape, tensor.dtype)
+        return tensors

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from octo_ros.engine.bundle import Camera, Manifest
-from octo_ros.engine.graphs import image_key
+from octo_ros.engine.manifest import Camera, Manifest
+from octo_ros.engine.graphs import image_key, noise_tensors, vector_key
 from octo_ros.errors import ObservationError
 from octo_ros.policy.instruction import Tokens, no_instruction
 
@@ -70,11 +70,12 @@ def observation_inputs(
 
 
 def goal_inputs(manifest: Manifest, task: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Graph inputs of a task's goal images; zeros where there is none.
+    """Graph inputs of a task's goal images and arrays; zeros where there is none.
 
     Args:
         manifest: of the bundle.
-        task: "image_<camera>" (1, H, W, 3) uint8, "language_instruction", "pad_mask_dict".
+        task: "image_<camera>" (1, H, W, 3) uint8, "language_instruction", "pad_mask_dict", and the
+            manifest's `vectors` (1, ...) float.
 
     Raises:
         ObservationError: as `observation_inputs`.
@@ -87,7 +88,10 @@ def goal_inputs(manifest: Manifest, task: Mapping[str, Any]) -> dict[str, np.nda
             inputs[f"goal_{image_key(name)}"] = (
                 np.zeros((1, *_frame(camera)), dtype=np.uint8) if image is None else image
             )
-    taken = [key.removeprefix("goal_") for key in inputs] + [INSTRUCTION] * (manifest.language is not None)
+    for name, shape in manifest.vectors.items():
+        inputs[vector_key(name)] = _vector(given, name, (1, *shape))
+    taken = [image_key(name) for name, camera in manifest.cameras.items() if camera.takes_goal]
+    taken += list(dict.fromkeys([*manifest.vectors, *[INSTRUCTION] * manifest.reads_instruction()]))
     # The official code fills a task with goals of every camera, and with the instruction's pad mask.
     unread = [*map(image_key, manifest.cameras), INSTRUCTION, *UNUSED]
     _check_keys(given, taken, [PAD_MASKS, *unread], "task")
@@ -96,6 +100,8 @@ def goal_inputs(manifest: Manifest, task: Mapping[str, Any]) -> dict[str, np.nda
     for key in taken:
         if key in masks:
             _array(masks[key], f"task.{PAD_MASKS}.{key}", np.bool_, (1,))
+    if INSTRUCTION in manifest.vectors:
+        inputs[f"pad_mask_{INSTRUCTION}"] = _pad_mask(masks, INSTRUCTION, (1,), INSTRUCTION in given)
     return inputs
 
 
@@ -132,22 +138,27 @@ def instruction_tokens(manifest: Manifest, task: Mapping[str, Any]) -> tuple[Tok
 
 
 def noise_inputs(manifest: Manifest, noise: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Graph inputs of given noise: "init" (1, window, horizon * action_dim), "steps" (steps, 1, window, ...).
+    """Graph inputs of given noise: "init" (1, window, horizon * action_dim), "steps" (steps, 1, window, ...),
+    "gumbel" (1, window, horizon, action_dim, bins), whichever the head takes. Action axes may be apart.
 
     Raises:
         ObservationError: as `observation_inputs`; also for a head that takes no noise.
     """
-    steps = manifest.head.diffusion_steps
-    if steps == 0:
+    tensors = noise_tensors(manifest, manifest.window)
+    if not tensors:
         raise ObservationError(f"noise: this bundle's {manifest.head.kind} takes none")
     given = _mapping(noise, "noise")
-    _only_keys(given, ["init", "steps"], "noise")
-    chunk = (1, manifest.window, manifest.horizon * manifest.action_dim)
+    _only_keys(given, [name.removeprefix("noise_") for name in tensors], "noise")
     inputs = {}
-    for key, shape in (("init", chunk), ("steps", (steps, *chunk))):
+    for name, tensor in tensors.items():
+        key = name.removeprefix("noise_")
         if key not in given:
             raise ObservationError(f"noise.{key}: missing")
-        inputs[f"noise_{key}"] = _finite(given[key], f"noise.{key}", shape)
+        value = np.asarray(given[key])
+        apart = (*tensor.shape[:-1], manifest.horizon, manifest.action_dim)
+        inputs[name] = _finite(
+            value.reshape(tensor.shape) if value.shape == apart else value, f"noise.{key}", tensor.shape
+        )
     return inputs
 
 
@@ -161,6 +172,10 @@ def _image(given: Mapping[str, Any], key: str, shape: tuple[int, ...], where: st
 
 def _proprio(given: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
     return _finite(given["proprio"], "observations.proprio", shape) if "proprio" in given else None
+
+
+def _vector(given: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> np.ndarray:
+    return _finite(given[key], f"task.{key}", shape) if key in given else np.zeros(shape, np.float32)
 
 
 def _pad_mask(masks: Mapping[str, Any], key: str, shape: tuple[int, ...], present: bool) -> np.ndarray:

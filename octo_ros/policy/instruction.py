@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from octo_ros.engine.bundle import Language
+from octo_ros.engine.manifest import Language
 from octo_ros.errors import BundleError, ObservationError
 
 PAD_ID = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from octo_ros.engine.bundle import Manifest
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import ParameterError, StatisticsError
 from octo_ros.policy.options import NORMALIZATIONS
 

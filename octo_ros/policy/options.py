@@ -29,6 +29,7 @@ class ActOptions:
         center_crop: whether cameras that the manifest crops are cropped to the centre 0.9 of their area.
         gripper_threshold: opening above which the gripper is commanded open, in (0, 1).
         gripper_votes: equal answers in a row that flip the gripper, at least 1.
+        temperature: of a head that chooses among discrete values; 0 takes the likeliest.
         seed: makes every run's noise the same; None draws new noise each run.
         history_gap_s: a longer time between frames restarts the history [s].
         mask_language: True lets a bundle without a tokenizer run on goal images or on nothing, with
@@ -43,6 +44,7 @@ class ActOptions:
     center_crop: bool = True
     gripper_threshold: float = 0.5
     gripper_votes: int = 1
+    temperature: float = 1.0
     seed: int | None = None
     history_gap_s: float = 0.5
     mask_language: bool = False
@@ -61,6 +63,8 @@ class ActOptions:
             raise _wrong("gripper_threshold", "a value between 0 and 1", self.gripper_threshold)
         if self.gripper_votes < 1:
             raise _wrong("gripper_votes", "at least 1", self.gripper_votes)
+        if not 0.0 <= self.temperature < math.inf:
+            raise _wrong("temperature", "a finite number of at least 0", self.temperature)
         if self.seed is not None and self.seed < 0:
             raise _wrong("seed", "at least 0", self.seed)
         if not 0.0 < self.history_gap_s < math.inf:

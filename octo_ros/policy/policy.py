@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from octo_ros.engine.backend import Backend
-from octo_ros.engine.graphs import LANGUAGE, POLICY
+from octo_ros.engine.graphs import POLICY
+from octo_ros.engine.network import make_network
 from octo_ros.errors import BundleError, ObservationError
 from octo_ros.policy.chunking import make_chunking
 from octo_ros.policy.gripper import GripperLatch
@@ -60,12 +60,13 @@ class Policy:
         self.manifest = backend.manifest
         self.options = options
         self._backend = backend
+        self._network = make_network(backend)
         self._preparation = Preparation(self.manifest, options)
         self._history = History(self.manifest, round(options.history_gap_s * NANOSECONDS))
         self._chunking = make_chunking(options, self.manifest.horizon)
         self._gripper = GripperLatch(options.gripper_threshold, options.gripper_votes)
         self._noise = generator(options.seed)
-        self._task: dict[str, np.ndarray] | None = None
+        self._has_task = False
         if options.dataset is not None:
             _ = self.statistics
 
@@ -89,26 +90,15 @@ class Policy:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def warm_up(self, n: int = 2) -> float:
-        """Runs every graph on zeros, and reads the tokenizer where there is one.
-
-        Args:
-            n: runs, at least 1; the first ones are slower.
+    def warm_up(self) -> float:
+        """Runs every graph a robot needs on zeros, and reads the tokenizer where there is one.
 
         Returns:
-            How long the last run of the "policy" graph took [s].
+            How long the network takes from a frame to its action [s].
         """
         if self.manifest.language is not None and self.manifest.language.tokenizer_file is not None:
             _ = self._tokenizer
-        seconds = 0.0
-        for _ in range(n):
-            for name, graph in self.manifest.graphs.items():
-                zeros = {key: np.zeros(tensor.shape, tensor.dtype) for key, tensor in graph.inputs.items()}
-                start = time.perf_counter()
-                self._backend.run(name, zeros)
-                if name == POLICY:
-                    seconds = time.perf_counter() - start
-        return seconds
+        return self._network.warm_up()
 
     def sample(
         self,
@@ -133,7 +123,7 @@ class Policy:
         noise: Mapping[str, np.ndarray] | None = None,
         seed: int | None = None,
     ) -> dict[str, np.ndarray]:
-        """Runs the network once; keeps nothing.
+        """Runs the whole network once; keeps nothing. A robot calls `act`, which is about twice as fast.
 
         Args:
             observations: "image_<camera>" (1, window, H, W, 3) uint8 and "proprio" (1, window, P), in
@@ -143,8 +133,9 @@ class Policy:
                 "image_<camera>" (1, H, W, 3) uint8, with their "pad_mask_dict" of (1,) bool. A goal
                 left out is zeros, an instruction left out is masked.
             timestep_pad_mask: (1, window) bool, False for steps before the first.
-            noise: "init" (1, window, horizon * action_dim) and "steps" (steps, 1, window, ...), or
-                None to draw it.
+            noise: "init" (1, window, horizon * action_dim) and "steps" (steps, 1, window, ...) of a
+                head that denoises, "gumbel" (1, window, horizon, action_dim, bins) of a discrete one,
+                or None to draw it.
             seed: of the noise drawn, or None for new noise at every call.
 
         Returns:
@@ -165,7 +156,7 @@ class Policy:
         if noise is not None:
             inputs |= noise_inputs(self.manifest, noise)
         else:
-            inputs |= draw_noise(self.manifest, generator(seed))
+            inputs |= draw_noise(self.manifest, generator(seed), self.options.temperature)
         return self._backend.run(POLICY, inputs)
 
     def set_task(self, task: Task) -> None:
@@ -191,8 +182,10 @@ class Policy:
         if self.manifest.language is not None:
             masked = no_instruction(self.manifest.language.max_tokens)
             inputs |= self._language_inputs(tokens or masked, np.array([tokens is not None]))
-        self._task = inputs
+        self._network.set_task(inputs)
+        self._has_task = True
         self._chunking.clear()
+        self.prepare()
 
     def reset(self) -> None:
         """Begins anew: history, chunks and gripper; with a seed also the noise. The task stays."""
@@ -201,6 +194,12 @@ class Policy:
         self._gripper.reset()
         if self.options.seed is not None:
             self._noise = generator(self.options.seed)
+
+    def prepare(self) -> None:
+        """Computes ahead what the next action needs of the frames before it: call it in the idle time
+        after an action. `act` does it first where nobody did."""
+        if self._has_task:
+            self._network.prepare(self._history.timesteps)
 
     def act(self, observation: Observation) -> Action:
         """One step: call it once for every new set of frames.
@@ -212,7 +211,7 @@ class Policy:
             ObservationError: no task, no camera, frames or proprioception that do not fit, the stamp
                 of the step before, or a network output that is not finite.
         """
-        if self._task is None:
+        if not self._has_task:
             raise ObservationError("task: none is set; call set_task first")
         step = self._preparation.step(observation)
         if self._history.push(observation.stamp_ns, step):
@@ -223,11 +222,8 @@ class Policy:
         return Action(observation.stamp_ns, normalized.copy(), physical, chunk.copy())
 
     def _newest_chunk(self) -> np.ndarray:
-        inputs = observation_inputs(
-            self.manifest, self._history.observations(), self._history.timestep_pad_mask()
-        )
-        inputs |= self._task | draw_noise(self.manifest, self._noise)
-        chunk = self._backend.run(POLICY, inputs)["actions"][0]
+        noise = draw_noise(self.manifest, self._noise, self.options.temperature)
+        chunk = self._network.infer(self._history.timesteps, noise)["actions"][0]
         if not np.isfinite(chunk).all():
             raise ObservationError("network: expected finite actions, got NaN or infinity")
         return chunk
@@ -256,4 +252,4 @@ class Policy:
 
     def _language_inputs(self, tokens: Tokens, pad_mask: np.ndarray) -> dict[str, np.ndarray]:
         inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-        return {**self._backend.run(LANGUAGE, inputs), "pad_mask_language_instruction": pad_mask}
+        return {**self._network.encode_language(inputs), "pad_mask_language_instruction": pad_mask}

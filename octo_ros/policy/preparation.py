@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from octo_ros.engine.bundle import Camera, Manifest
+from octo_ros.engine.manifest import Camera, Manifest
 from octo_ros.engine.graphs import image_key
 from octo_ros.errors import ObservationError
 from octo_ros.policy.history import Step
