@@ -1,0 +1,1 @@
+"""How fast a bundle runs here, and in how much memory."""

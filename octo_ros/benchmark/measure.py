@@ -1,0 +1,216 @@
+"""One measurement, in a process of its own so that its memory is its own: `python -m ...measure < JSON`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.errors import OctoRosError
+
+WARM = 3
+"""Steps that are run before measuring."""
+
+FRAME = (480, 640, 3)
+"""A camera's frame, of which the network's is made."""
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured.
+
+    Attributes:
+        label: for people.
+        kind: "stages", "whole" (graphs of a bundle), or "torch" (a checkpoint in PyTorch, eager).
+        path: of the bundle, or of the checkpoint.
+        precision: of the matrices.
+        threads: CPU threads.
+        settings: of `OnnxSettings`, those that differ from the defaults.
+    """
+
+    label: str
+    kind: str
+    path: str
+    precision: str = "float32"
+    threads: int = 2
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Percentiles of a duration [s]."""
+
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, durations: Sequence[float]) -> Timing:
+        """Of these durations [s]."""
+        return cls(*(float(value) for value in np.percentile(durations, (50, 95, 99))))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What came out.
+
+    Attributes:
+        setup: what was measured.
+        steps: how many.
+        critical: from frames of the network's size in hand to their action.
+        work: all computing of a step, what is done ahead for the next one included.
+        frames: making the network's frames of 640x480 ones, which `critical` leaves out; None for torch.
+        task: taking a new instruction, the text encoder included.
+        open: loading, until the first action could be asked for.
+        peak_bytes: largest resident memory of the whole process, Python included.
+        weights_bytes: of all weights, the text encoder's included.
+    """
+
+    setup: Setup
+    steps: int
+    critical: Timing
+    work: Timing
+    frames: Timing | None
+    task: float
+    open: float
+    peak_bytes: int
+    weights_bytes: int
+
+
+def measure(setup: Setup, steps: int) -> Measurement:
+    """Measures in a new process.
+
+    Raises:
+        OctoRosError: what that process raised, or that it failed.
+    """
+    order = json.dumps({"setup": dataclasses.asdict(setup), "steps": steps})
+    command = [sys.executable, "-m", "octo_ros.benchmark.measure"]
+    done = subprocess.run(command, input=order, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
+        raise OctoRosError(f"bench: {setup.label}: the measuring process failed: {reason}")
+    body = json.loads(done.stdout.splitlines()[-1])
+    timings = {name: Timing(**body[name]) for name in ("critical", "work")}
+    frames = None if body["frames"] is None else Timing(**body["frames"])
+    return Measurement(**{**body, **timings, "setup": Setup(**body["setup"]), "frames": frames})
+
+
+def measure_here(setup: Setup, steps: int) -> Measurement:
+    """Measures in this process, which should be a new one."""
+    run = _torch if setup.kind == "torch" else _graphs
+    return run(setup, steps)
+
+
+def _graphs(setup: Setup, steps: int) -> Measurement:
+    from octo_ros.engine.bundle import read_bundle
+    from octo_ros.engine.network import StagedNetwork, WholeNetwork
+    from octo_ros.engine.onnx import OnnxBackend, OnnxSettings
+    from octo_ros.policy.images import prepare_image
+    from octo_ros.verify.checks import random_noise, random_task, random_timestep
+
+    directory = Path(setup.path)
+    manifest = read_bundle(directory)
+    settings = {**setup.settings}
+    if "prepacked" in settings:
+        settings["prepacked"] = tuple(settings["prepacked"])
+    started = time.perf_counter()
+    backend = OnnxBackend(directory, manifest, setup.threads, OnnxSettings(**settings))
+    network = (StagedNetwork if setup.kind == "stages" else WholeNetwork)(backend)
+    opened = time.perf_counter() - started
+    rng = np.random.default_rng(SEED)
+    started = time.perf_counter()
+    network.set_task(random_task(backend, rng))
+    network.prepare([])
+    task = time.perf_counter() - started
+    timesteps: list[dict[str, np.ndarray]] = []
+    critical, work, frames = [], [], []
+    raw = {name: rng.integers(0, 256, FRAME, dtype=np.uint8) for name in manifest.cameras}
+    for index in range(WARM + steps):
+        started = time.perf_counter()
+        for name, camera in manifest.cameras.items():
+            prepare_image(raw[name], camera.height, camera.width, camera.center_crop, name)
+        made = time.perf_counter() - started
+        timesteps = [*timesteps, random_timestep(manifest, rng, None)][-manifest.window :]
+        noise = random_noise(manifest, rng)
+        started = time.perf_counter()
+        network.infer(timesteps, noise)
+        acted = time.perf_counter()
+        network.prepare(timesteps)
+        ended = time.perf_counter()
+        if index >= WARM:
+            frames.append(made)
+            critical.append(acted - started)
+            work.append(ended - started)
+    weights = sum(entry["bytes"] for name, entry in manifest.files.items() if name == "weights.bin")
+    weights = weights or 4 * int(manifest.checkpoint["parameters"])
+    return Measurement(
+        setup, steps, Timing.of(critical), Timing.of(work), Timing.of(frames), task, opened,
+        peak_memory(), weights,
+    )  # fmt: skip
+
+
+def _torch(setup: Setup, steps: int) -> Measurement:
+    """The straight way: the whole model at every step, the instruction encoded each time."""
+    import torch
+
+    from octo_ros.export.bundle import build_model
+    from octo_ros.export.checkpoint import read_checkpoint
+    from octo_ros.export.self_check import example_tensors
+
+    torch.set_num_threads(setup.threads)
+    started = time.perf_counter()
+    checkpoint = read_checkpoint(setup.path)
+    model, _ = build_model(checkpoint)
+    opened = time.perf_counter() - started
+
+    def step() -> None:
+        model(**example_tensors(model, checkpoint.example))
+
+    with torch.no_grad():
+        durations = _timed(step, steps)
+    timing = Timing.of(durations)
+    weights = sum(array.nbytes for array in checkpoint.parameters.values())
+    return Measurement(setup, steps, timing, timing, None, 0.0, opened, peak_memory(), weights)
+
+
+def _timed(step: Callable[[], None], steps: int) -> list[float]:
+    durations = []
+    for index in range(WARM + steps):
+        started = time.perf_counter()
+        step()
+        if index >= WARM:
+            durations.append(time.perf_counter() - started)
+    return durations
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far [byte]."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> int:
+    """Reads an order, prints the measurement; returns the exit status."""
+    order = json.load(sys.stdin)
+    try:
+        result = measure_here(Setup(**order["setup"]), order["steps"])
+    except OctoRosError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(dataclasses.asdict(result)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
