@@ -5,26 +5,59 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from octo_ros.errors import OctoRosError
+from octo_ros.errors import BundleError, OctoRosError
 
 
 @contextmanager
 def temporary_sibling(target: Path, error: type[OctoRosError]) -> Iterator[Path]:
     """A new folder beside `target`, gone when the block ends unless it was renamed.
 
+    So are the parents of `target` that were made for it, where nothing came of it.
+
     Raises:
         OctoRosError: of the class given, where the folder cannot be made.
     """
     target = target.absolute()
     folder = target.parent / f".{target.name}.{os.getpid()}.partial"
+    made = [parent for parent in target.parents if not parent.exists()]
     try:
         folder.mkdir(parents=True)
     except OSError as cause:
+        _remove_empty(made)
         raise error(f"{target}: cannot be written: {cause}") from cause
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes those folders, the innermost first, that hold nothing."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def check_target(target: Path) -> None:
+    """Refuses a place for a bundle that is taken.
+
+    Raises:
+        BundleError: a file, a link, a folder that is not empty, or a place that cannot be looked at.
+    """
+    try:
+        taken = target.is_symlink() or (target.exists() and not target.is_dir())
+        full = target.is_dir() and any(target.iterdir())
+    except OSError as error:  # a name too long, a parent that may not be entered
+        raise BundleError(f"{target}: cannot be written: {error}") from error
+    if taken:
+        raise BundleError(
+            f"{target}: expected a folder that does not exist yet or is empty, got a file or link"
+        )
+    if full:
+        raise BundleError(
+            f"{target}: expected a folder that does not exist yet or is empty; this one is not empty"
+        )

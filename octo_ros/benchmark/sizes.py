@@ -7,14 +7,18 @@ The configuration is that of the released 1.5 checkpoints: two cameras, window 2
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 
+from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ParameterError
+from octo_ros.export.bundle import export_checkpoint
+from octo_ros.export.int8 import quantize_bundle
 from octo_ros.export.weights import weight_table
 from octo_ros.model.inputs import read_inputs
 from octo_ros.model.octo import Octo
@@ -120,6 +124,48 @@ def write_official_size(size: str, directory: Path, seed: int = 0) -> None:
     action = {"mean": [0.0] * 7, "std": [1.0] * 7, "mask": [True] * 6 + [False]}
     statistics = {"random_weights": {"action": action}}
     (directory / "dataset_statistics.json").write_text(json.dumps(statistics) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class PreparedSize:
+    """A size, ready to be measured.
+
+    Attributes:
+        checkpoint: its folder.
+        bundle: exported from it.
+        int8: the bundle's int8 copy.
+        checks: errors that were measured on the way.
+    """
+
+    checkpoint: Path
+    bundle: Path
+    int8: Path
+    checks: Mapping[str, Mapping[str, float]]
+
+
+def prepare_size(
+    size: str, folder: Path, ddim: int | None = None, progress: Callable[[str, int, int], None] | None = None
+) -> PreparedSize:
+    """Writes checkpoint, bundle and int8 copy into a folder, those that are not there yet.
+
+    Raises:
+        ParameterError: no such size, or no such number of steps.
+        BundleError: a bundle that is there and is damaged.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    name = size if ddim is None else f"{size}_ddim{ddim}"
+    checkpoint, bundle, int8 = folder / size / "checkpoint", folder / name / "bundle", folder / name / "int8"
+    tell("write checkpoint", 0, 3)
+    if not checkpoint.exists():
+        write_official_size(size, checkpoint)
+    tell("export", 1, 3)
+    if not bundle.exists():
+        export_checkpoint(checkpoint, bundle, notice="Random weights, for measuring.", ddim=ddim)
+    tell("quantize", 2, 3)
+    if not int8.exists():
+        quantize_bundle(bundle, int8)
+    tell("done", 3, 3)
+    return PreparedSize(checkpoint, bundle, int8, read_bundle(int8).checks)
 
 
 def _images(key: str) -> dict[str, Any]:

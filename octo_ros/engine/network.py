@@ -111,7 +111,11 @@ class WholeNetwork(Network):
 
 
 class StagedNetwork(Network):
-    """Task and history computed ahead, by the graphs "task", "history" and "step"."""
+    """Task and history computed ahead, by the graphs "task", "history" and "step".
+
+    Its answers are those of the whole graph wherever the newest timestep sees anything: one camera, or
+    proprioception, or a task. (Where it sees nothing, the official attention mixes padding evenly.)
+    """
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)

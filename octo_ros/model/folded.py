@@ -1,7 +1,7 @@
 """The transformer as an engine runs it: the same numbers from fewer, larger operations.
 
-The queries' scale and the three projections of attention are one matrix; matrices lie as ONNX
-multiplies them; standardised kernels are standardised once. A block takes the keys and values of
+The queries' scale is part of their matrix; matrices lie as ONNX multiplies them; standardised kernels
+are standardised once. A block takes the keys and values of
 tokens that came before as they are, which is what lets a graph run over new tokens alone.
 Activations have no batch axis: an engine serves one robot.
 """
@@ -61,10 +61,10 @@ class FoldedBlock(nn.Module):
         attention = block.attention
         self.heads = attention.query.heads
         self.attention_norm = block.attention_norm
-        scale = attention.scale
-        weights = [attention.query.weight * scale, attention.key.weight, attention.value.weight]
-        biases = [attention.query.bias * scale, attention.key.bias, attention.value.bias]
-        self.project = Matrix(torch.cat([w.detach().T for w in weights], dim=1), torch.cat(biases).detach())
+        query, scale = attention.query, attention.scale
+        self.query = Matrix((query.weight * scale).detach().T, (query.bias * scale).detach())
+        self.key = Matrix.of(attention.key)
+        self.value = Matrix.of(attention.value)
         self.out = Matrix.of(attention.out)
         self.feed_forward_norm = block.feed_forward_norm
         self.into = Matrix.of(block.feed_forward.into)
@@ -84,22 +84,25 @@ class FoldedBlock(nn.Module):
         Returns:
             The wanted tokens (rows, width), and the keys and values of earlier and new tokens.
         """
-        query, *newer = self._heads(self.attention_norm(x))
-        past = Past(*newer) if past is None else past.extended(Past(*newer))
-        scores = query[:, rows] @ past.keys.transpose(1, 2) + bias  # (heads, rows, L + n)
+        normed = self.attention_norm(x)
+        past = self._remember(normed, past)
+        query = self._heads(self.query(normed[rows]))
+        scores = query @ past.keys.transpose(1, 2) + bias  # (heads, rows, L + n)
         mixed = torch.softmax(scores, dim=-1) @ past.values  # (heads, rows, width / heads)
         y = x[rows] + self.out(mixed.transpose(0, 1).flatten(1))
         return y + self.shrink(gelu(self.into(self.feed_forward_norm(y)))), past
 
     def remember(self, x: Tensor, past: Past | None) -> Past:
         """Keys and values alone: what later tokens need of new tokens (n, width) in the last block."""
-        newer = Past(*self._heads(self.attention_norm(x))[1:])
+        return self._remember(self.attention_norm(x), past)
+
+    def _remember(self, normed: Tensor, past: Past | None) -> Past:
+        newer = Past(self._heads(self.key(normed)), self._heads(self.value(normed)))
         return newer if past is None else past.extended(newer)
 
-    def _heads(self, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(n, width) to queries, keys and values, (heads, n, width / heads) each."""
-        parts = self.project(normed).chunk(3, dim=1)
-        return tuple(part.unflatten(1, (self.heads, -1)).transpose(0, 1) for part in parts)
+    def _heads(self, x: Tensor) -> Tensor:
+        """(n, width) to (heads, n, width / heads)."""
+        return x.unflatten(1, (self.heads, -1)).transpose(0, 1)
 
 
 def gelu(x: Tensor) -> Tensor:

@@ -34,6 +34,9 @@ TOLERANCES: Mapping[str, float] = {
 """Largest absolute error allowed in float32, by output. Of actions only those that do not saturate
 count, since a clip hides an error or jumps."""
 
+AGAINST_FLOAT = "int8 against float32"
+"""Key of a manifest's `checks`: what `quantize` measured."""
+
 EPISODE_STEPS = 8
 EPISODE = f"episode of {EPISODE_STEPS} steps"
 
@@ -70,13 +73,13 @@ def check_bundle(
     Args:
         backend: of the bundle.
         cases: npz files of reference cases.
-        tolerances: by output, in place of `TOLERANCES`.
+        tolerances: by output, in place of `usual_tolerances`.
 
     Raises:
         CaseError: a case that cannot be read or is of another checkpoint.
         BundleError: a graph that fails.
     """
-    allowed = {**TOLERANCES, **(tolerances or {})}
+    allowed = {**usual_tolerances(backend.manifest), **(tolerances or {})}
     read = [(path, read_case(path, backend.manifest)) for path in cases]
     for path, case in read:
         try:
@@ -86,6 +89,15 @@ def check_bundle(
         yield from _check_case(backend, case, inputs, allowed)
     if STEP in backend.manifest.graphs:
         yield from check_episode(backend, allowed)
+
+
+def usual_tolerances(manifest: Manifest) -> dict[str, float]:
+    """`TOLERANCES`; for an int8 bundle twice what its quantization was measured to change."""
+    measured = manifest.checks.get(AGAINST_FLOAT)
+    if measured is None:
+        return dict(TOLERANCES)
+    readout, actions = (2 * measured[name] for name in ("readout", "actions"))
+    return {**TOLERANCES, "readout": readout, "task_tokens": readout, "actions": actions}
 
 
 def case_inputs(backend: Backend, case: Case) -> dict[str, np.ndarray]:
@@ -140,12 +152,13 @@ def check_episode(
 ) -> Iterator[Check]:
     """The stages against the whole graph, over a made-up episode.
 
-    It begins with padding, loses each camera for a step, changes its task in the middle, and leaves a
-    frame without an action, as a policy that plays several actions of a chunk does.
+    It begins with padding, loses each camera for a step where there is more than one, changes its task
+    in the middle, and leaves a frame without an action, as a policy that plays several actions of a
+    chunk does.
     """
     manifest, rng = backend.manifest, np.random.default_rng(seed)
     networks: tuple[Network, ...] = (WholeNetwork(backend), StagedNetwork(backend))
-    lost = dict(enumerate(manifest.cameras, start=2))
+    lost = dict(enumerate(manifest.cameras, start=2)) if len(manifest.cameras) > 1 else {}
     timesteps: list[dict[str, np.ndarray]] = []
     answers: list[list[Mapping[str, np.ndarray]]] = [[], []]
     for index in range(EPISODE_STEPS):

@@ -1,0 +1,131 @@
+"""`octo_ros bench`: one bundle in every way that is worth comparing, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from octo_ros.benchmark.measure import Measurement, Setup, measure
+from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.graphs import STEP
+from octo_ros.engine.manifest import Manifest
+
+LIBRARIES = ("octo_ros", "onnxruntime", "numpy")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run of `bench` found.
+
+    Attributes:
+        bundle: name of its checkpoint.
+        parameters: of the whole checkpoint.
+        machine: processor and cores.
+        versions: of the libraries that matter.
+        measurements: the first is the one that others are compared with: its way straight through.
+    """
+
+    bundle: str
+    parameters: int
+    machine: str
+    versions: dict[str, str]
+    measurements: tuple[Measurement, ...]
+
+    def to_json(self) -> str:
+        """The report for machines; times in seconds, memory in bytes."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def bench(
+    bundle: str | Path,
+    *,
+    checkpoint: str | Path | None = None,
+    int8: str | Path | None = None,
+    threads: int = 2,
+    steps: int = 50,
+    rounds: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Measures a bundle.
+
+    Args:
+        bundle: its folder.
+        checkpoint: the checkpoint it was exported from; PyTorch, eager, is then the peer.
+        int8: folder of the bundle's int8 copy, to be measured too.
+        threads: CPU threads of the float32 rows.
+        steps: measured a setup.
+        rounds: times that all setups are measured in turn; of each the best median is kept, for
+            other programs' work can only add.
+        progress: called as (label, done, total).
+
+    Raises:
+        BundleError: a bundle that cannot be read or run.
+        OctoRosError: a measuring process that failed.
+    """
+    manifest = read_bundle(bundle)
+    setups = list(default_setups(manifest, Path(bundle), checkpoint, int8, threads))
+    best: dict[str, Measurement] = {}
+    for done in range(rounds * len(setups)):
+        setup = setups[done % len(setups)]
+        if progress is not None:
+            progress(setup.label, done, rounds * len(setups))
+        got = measure(setup, steps)
+        known = best.get(setup.label)
+        if known is None or got.critical.p50 < known.critical.p50:
+            best[setup.label] = got
+    versions = {name: version(name) for name in (*LIBRARIES, *["torch"] * (checkpoint is not None))}
+    parameters = int(manifest.checkpoint["parameters"])
+    return Report(str(manifest.checkpoint["name"]), parameters, machine(), versions, tuple(best.values()))
+
+
+def default_setups(
+    manifest: Manifest,
+    bundle: Path,
+    checkpoint: str | Path | None,
+    int8: str | Path | None,
+    threads: int,
+) -> Sequence[Setup]:
+    """The peers, then the stages with the settings that change speed or memory, one at a time."""
+    path = str(bundle)
+    setups = []
+    if checkpoint is not None:
+        setups.append(Setup("PyTorch eager, whole", "torch", str(checkpoint), threads=threads))
+    setups.append(Setup("whole graph", "whole", path, manifest.precision, threads))
+    if STEP not in manifest.graphs:
+        return setups
+    ways = {
+        "stages": {},
+        "stages, threads spin": {"spinning": True},
+        "stages, history prepacked": {"prepacked": ["step", "history"]},
+        "stages, nothing prepacked": {"prepacked": []},
+        "stages, memory arena": {"arena": True},
+    }
+    setups += [
+        Setup(label, "stages", path, manifest.precision, threads, settings)
+        for label, settings in ways.items()
+    ]
+    setups.append(Setup("stages, 1 thread", "stages", path, manifest.precision, 1))
+    if int8 is not None:
+        setups.append(Setup("stages, int8", "stages", str(int8), "int8", threads))
+        setups.append(
+            Setup("stages, int8, threads spin", "stages", str(int8), "int8", threads, {"spinning": True})
+        )
+    return setups
+
+
+def machine() -> str:
+    """The processor's name and the cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        name = next(
+            line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"

@@ -1,0 +1,85 @@
+"""`octo_ros verify`: errors against reference cases, and of the stages against the whole graph."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from octo_ros.errors import ParameterError
+from octo_ros.verify.checks import TOLERANCES, Check
+
+
+def add(verbs: Any) -> None:
+    """Adds the verb."""
+    parser = verbs.add_parser(
+        "verify", help="compare a bundle with reference cases, and its graphs with one another"
+    )
+    parser.add_argument("bundle", type=Path, help="engine bundle")
+    parser.add_argument(
+        "cases", type=Path, nargs="*", help="npz files of cases: inputs and the official code's answers"
+    )
+    parser.add_argument("--backend", default="onnxruntime", help="what runs the graphs (default onnxruntime)")
+    parser.add_argument(
+        "--tolerance", action="append", default=[], metavar="OUTPUT=ERROR",
+        help="largest absolute error allowed of readout, actions, task_tokens or language_tokens "
+        "(default 1e-4, of actions 2e-3); repeatable",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    parser.set_defaults(verb=run, needs="install octo_ros with its extra 'export'")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit status 0, or 1 where an error is beyond its tolerance."""
+    from octo_ros.engine import make_backend
+    from octo_ros.engine.bundle import read_bundle
+    from octo_ros.engine.graphs import check_graphs
+    from octo_ros.verify.checks import check_bundle
+
+    tolerances = dict(_tolerance(entry) for entry in options.tolerance)
+    manifest = read_bundle(options.bundle)
+    check_graphs(manifest, str(options.bundle))
+    backend = make_backend(options.backend, options.bundle, manifest)
+    try:
+        checks = list(check_bundle(backend, options.cases, tolerances))
+    finally:
+        backend.close()
+    failed = sum(not check.passed for check in checks)
+    if options.json:
+        body = [{**asdict(check), "passed": check.passed} for check in checks]
+        print(json.dumps({"bundle": str(options.bundle), "failed": failed, "checks": body}, indent=2))
+    else:
+        print(table(checks))
+        print(f"{len(checks) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The checks for people, a line each."""
+    names = max([4, *(len(check.case) for check in checks)])
+    compared = max([8, *(len(check.compared) for check in checks)])
+    lines = [f"{'case':{names}}  {'compared':{compared}}  {'output':15}  {'error':>8}  {'allowed':>8}"]
+    for check in checks:
+        mark = "" if check.passed else "  FAILED"
+        lines.append(
+            f"{check.case:{names}}  {check.compared:{compared}}  {check.output:15}  {check.error:8.1e}  "
+            f"{check.tolerance:8.1e}{mark}"
+        )
+    return "\n".join(lines)
+
+
+def _tolerance(entry: str) -> tuple[str, float]:
+    name, separator, value = entry.partition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if name not in TOLERANCES or not separator or not number >= 0:
+        known = ", ".join(TOLERANCES)
+        raise ParameterError(
+            f"--tolerance: expected OUTPUT=ERROR, OUTPUT one of {known}, such as actions=2e-3, got {entry!r}"
+        )
+    return name, number
