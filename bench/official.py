@@ -88,8 +88,7 @@ def compare(size: str, options: argparse.Namespace, folder: Path) -> dict[str, o
     setups = {
         "stages": Setup("stages", "stages", str(prepared.bundle), threads=options.threads),
         "stages, threads spin": Setup(
-            "stages, threads spin", "stages", str(prepared.bundle), threads=options.threads,
-            settings={"spinning": True},
+            "stages, threads spin", "stages", str(prepared.bundle), threads=options.threads, spinning=True
         ),
         "PyTorch eager": Setup("PyTorch eager", "torch", str(prepared.checkpoint), threads=options.threads),
     }  # fmt: skip

@@ -26,6 +26,7 @@ def load_policy(
     options: ActOptions | None = None,
     *,
     threads: int | None = None,
+    spinning: bool = False,
 ) -> Policy:
     """Loads an engine bundle into a backend, all of it checked.
 
@@ -34,6 +35,8 @@ def load_policy(
         backend: what runs the network; that one or an error, never another.
         options: how `Policy.act` acts; None for the defaults.
         threads: CPU threads of the network, None for the machine's cores, 4 at most.
+        spinning: whether these threads keep their cores busy while they wait within an inference:
+            faster where no other program needs the cores, much slower where one does.
 
     Raises:
         BundleError: a bundle that is missing, incomplete, altered, or whose graphs do not fit it.
@@ -47,7 +50,7 @@ def load_policy(
 
     manifest = read_bundle(bundle_dir)
     check_graphs(manifest, str(bundle_dir))
-    opened = make_backend(backend, bundle_dir, manifest, threads)
+    opened = make_backend(backend, bundle_dir, manifest, threads, spinning)
     try:
         return Policy(opened, options or ActOptions())
     except BaseException:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -99,22 +99,17 @@ def default_setups(
     if STEP not in manifest.graphs:
         return setups
     ways = {
-        "stages": {},
-        "stages, threads spin": {"spinning": True},
         "stages, history prepacked": {"prepacked": ["step", "history"]},
         "stages, nothing prepacked": {"prepacked": []},
         "stages, memory arena": {"arena": True},
     }
-    setups += [
-        Setup(label, "stages", path, manifest.precision, threads, settings)
-        for label, settings in ways.items()
-    ]
-    setups.append(Setup("stages, 1 thread", "stages", path, manifest.precision, 1))
+    stages = Setup("stages", "stages", path, manifest.precision, threads)
+    setups += [stages, replace(stages, label="stages, threads spin", spinning=True)]
+    setups += [replace(stages, label=label, settings=settings) for label, settings in ways.items()]
+    setups.append(replace(stages, label="stages, 1 thread", threads=1))
     if int8 is not None:
-        setups.append(Setup("stages, int8", "stages", str(int8), "int8", threads))
-        setups.append(
-            Setup("stages, int8, threads spin", "stages", str(int8), "int8", threads, {"spinning": True})
-        )
+        quantized = replace(stages, label="stages, int8", path=str(int8), precision="int8")
+        setups += [quantized, replace(quantized, label="stages, int8, threads spin", spinning=True)]
     return setups
 
 

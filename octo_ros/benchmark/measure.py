@@ -35,6 +35,7 @@ class Setup:
         path: of the bundle, or of the checkpoint.
         precision: of the matrices.
         threads: CPU threads.
+        spinning: see `Backend`.
         settings: of `OnnxSettings`, those that differ from the defaults.
     """
 
@@ -43,6 +44,7 @@ class Setup:
     path: str
     precision: str = "float32"
     threads: int = 2
+    spinning: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -124,7 +126,7 @@ def _graphs(setup: Setup, steps: int) -> Measurement:
     if "prepacked" in settings:
         settings["prepacked"] = tuple(settings["prepacked"])
     started = time.perf_counter()
-    backend = OnnxBackend(directory, manifest, setup.threads, OnnxSettings(**settings))
+    backend = OnnxBackend(directory, manifest, setup.threads, setup.spinning, OnnxSettings(**settings))
     network = (StagedNetwork if setup.kind == "stages" else WholeNetwork)(backend)
     opened = time.perf_counter() - started
     rng = np.random.default_rng(SEED)
@@ -151,7 +153,9 @@ def _graphs(setup: Setup, steps: int) -> Measurement:
             frames.append(made)
             critical.append(acted - started)
             work.append(ended - started)
-    weights = sum(entry["bytes"] for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx")))
+    weights = sum(
+        entry["bytes"] for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx"))
+    )
     return Measurement(
         setup, steps, Timing.of(critical), Timing.of(work), Timing.of(frames), task, opened,
         peak_memory(), weights,

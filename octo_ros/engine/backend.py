@@ -25,8 +25,17 @@ class Backend(ABC):
     name: ClassVar[str]
     """What a user calls the backend."""
 
-    def __init__(self, directory: Path, manifest: Manifest, threads: int | None = None) -> None:
-        """Args: directory of the bundle; its manifest, as `read_bundle` gave it; CPU threads, None to choose.
+    def __init__(
+        self, directory: Path, manifest: Manifest, threads: int | None = None, spinning: bool = False
+    ) -> None:
+        """Names what to run, and opens nothing.
+
+        Args:
+            directory: of the bundle.
+            manifest: as `read_bundle` gave it.
+            threads: of the CPU, None to choose.
+            spinning: whether threads that wait for one another within a run keep their cores busy: the
+                run is then faster, unless other programs need the cores.
 
         Raises:
             ParameterError: fewer than one thread.
@@ -35,6 +44,7 @@ class Backend(ABC):
             raise ParameterError(f"threads: expected at least 1, got {threads}")
         self.directory = Path(directory)
         self.manifest = manifest
+        self.spinning = spinning
         self._open: set[str] = set()
         self._closed = False
 

@@ -29,18 +29,16 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class OnnxSettings:
-    """How ONNX Runtime trades memory and other processes' time for its own speed.
+    """How ONNX Runtime trades memory for speed.
 
     Attributes:
         prepacked: graphs whose matrices are copied into the layout that multiplies fastest. The
             others read theirs from the bundle's file, which is mapped into memory, not copied.
         arena: whether memory of activations is kept in a growing arena instead of being returned.
-        spinning: whether threads that wait keep a core busy.
     """
 
     prepacked: tuple[str, ...] = (STEP, POLICY)
     arena: bool = False
-    spinning: bool = False
 
 
 class OnnxBackend(Backend):
@@ -54,10 +52,11 @@ class OnnxBackend(Backend):
         directory: Path,
         manifest: Manifest,
         threads: int | None = None,
+        spinning: bool = False,
         settings: OnnxSettings | None = None,
     ) -> None:
-        """Args: as `Backend`; threads, None for the machine's cores, 4 at most; settings, None for the defaults."""
-        super().__init__(directory, manifest, threads)
+        """Args: as `Backend`; threads, None for the machine's cores, 4 at most; settings, None for defaults."""
+        super().__init__(directory, manifest, threads, spinning)
         self.threads = threads or min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
         self.settings = settings or OnnxSettings()
         self._sessions: dict[str, Any] = {}
@@ -93,7 +92,8 @@ class OnnxBackend(Backend):
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.enable_cpu_mem_arena = self.settings.arena
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.settings.spinning)))
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.spinning)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # between runs
         prepack = graph in self.settings.prepacked
         options.add_session_config_entry("session.disable_prepacking", str(int(not prepack)))
         options.log_severity_level = 3  # errors only

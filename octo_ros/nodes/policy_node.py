@@ -59,7 +59,11 @@ class PolicyNode(ManagedNode):
         if not values["bundle"]:
             raise ParameterError("bundle: expected the folder of an exported bundle, got an empty text")
         self._policy = octo_ros.load_policy(
-            values["bundle"], values["backend"], act_options(values), threads=values["threads"] or None
+            values["bundle"],
+            values["backend"],
+            act_options(values),
+            threads=values["threads"] or None,
+            spinning=values["spinning"],
         )
         self._manifest = self._policy.manifest
         _ = self._policy.statistics  # a data set that must be named is an error now, not at the first task

@@ -19,6 +19,7 @@ PARAMETERS = (
     Parameter("bundle", "", "folder written by `octo_ros export`; required"),
     Parameter("backend", "onnxruntime", "engine that runs the bundle's graphs"),
     Parameter("threads", 0, "threads of the engine; 0 lets it choose", 0, 256),
+    Parameter("spinning", False, "threads keep their cores busy within an inference: faster on idle cores"),
     Parameter(
         "dataset", "", "data set whose statistics scale actions; empty: the bundle's default or its only one"
     ),
@@ -46,6 +47,7 @@ PARAMETERS = (
     _option("center_crop", "crop the cameras that the bundle crops to the centre 0.9 of their area"),
     _option("gripper_threshold", "opening above which the gripper is commanded open", 0.001, 0.999),
     _option("gripper_votes", "equal answers in a row that flip the gripper", 1, 1000),
+    _option("temperature", "of a head that chooses among discrete values; 0: the likeliest", 0.0, 100.0),
     Parameter("seed", -1, "makes every run's noise the same; -1 draws new noise", -1, 2**31 - 1),
     _option("history_gap_s", "longer time between frames that restarts the history [s]", 0.001, 3600.0),
     _option("mask_language", "run a bundle that has no tokenizer, with the words of an instruction masked"),
@@ -77,6 +79,7 @@ def act_options(values: dict[str, Any]) -> ActOptions:
         center_crop=values["center_crop"],
         gripper_threshold=values["gripper_threshold"],
         gripper_votes=values["gripper_votes"],
+        temperature=values["temperature"],
         seed=None if values["seed"] < 0 else values["seed"],
         history_gap_s=values["history_gap_s"],
         mask_language=values["mask_language"],

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
 import numpy as np
 
-from octo_ros.engine.manifest import Manifest
 from octo_ros.engine.graphs import image_key, observation_tensors
+from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import ObservationError
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from octo_ros.engine.manifest import Camera, Manifest
 from octo_ros.engine.graphs import image_key, noise_tensors, vector_key
+from octo_ros.engine.manifest import Camera, Manifest
 from octo_ros.errors import ObservationError
 from octo_ros.policy.instruction import Tokens, no_instruction
 

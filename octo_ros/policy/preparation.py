@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from octo_ros.engine.manifest import Camera, Manifest
 from octo_ros.engine.graphs import image_key
+from octo_ros.engine.manifest import Camera, Manifest
 from octo_ros.errors import ObservationError
 from octo_ros.policy.history import Step
 from octo_ros.policy.images import prepare_image
