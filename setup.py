@@ -52,6 +52,7 @@ setup(
             "onnxscript>=0.2",
             "msgpack>=1.0",
             "sentencepiece>=0.2",
+            "huggingface_hub>=0.24",
             "rich>=12",
         ],
         "test": [

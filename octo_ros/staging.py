@@ -35,6 +35,24 @@ def temporary_sibling(target: Path, error: type[OctoRosError]) -> Iterator[Path]
         _remove_empty(made)
 
 
+@contextmanager
+def new_bundle(target: Path) -> Iterator[Path]:
+    """A folder that becomes the bundle `target` when the block ends well, and is gone when it does not.
+
+    Raises:
+        BundleError: a place that is taken, before the block or meanwhile; or the system's refusal to
+            write (a full disk, say).
+    """
+    check_target(target)
+    with temporary_sibling(target, BundleError) as folder:
+        try:
+            yield folder
+            check_target(target)
+            os.replace(folder, target)
+        except OSError as error:
+            raise BundleError(f"{target}: cannot be written: {error}") from error
+
+
 def _remove_empty(folders: list[Path]) -> None:
     """Removes those folders, the innermost first, that hold nothing."""
     for folder in folders:

@@ -18,6 +18,22 @@ def shared() -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def reference_bundles(tmp_path_factory):
+    """The official references as bundles, each exported once however many tests ask for it."""
+    from reference_bundles import ReferenceBundles
+
+    return ReferenceBundles(tmp_path_factory.mktemp("references"))
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory):
+    """A tiny checkpoint with random weights and its bundle, exported once; tests only read them."""
+    from reference_bundles import export_tiny
+
+    return export_tiny(tmp_path_factory.mktemp("tiny"))
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     """A tiny bundle without a tokenizer."""

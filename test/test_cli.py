@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
 import pytest
 
+import octo_ros.export
 from octo_ros import cli
 from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ParameterError
 from octo_ros.resources import ROBOTS, robot_urdf, share_path
+from octo_ros.verbs import export, replay
 
 DEMO = ["--bundle", str(share_path("demo/bundle")), "--robot", "fr3"]
 BAG = str(share_path("demo/bag"))
@@ -40,9 +43,41 @@ def test_a_mistake_is_one_line_on_stderr_and_leaves_nothing(arguments, expected,
 
 
 def test_export_says_which_extra_is_missing(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cli, "_export", _needs_torch)
+    monkeypatch.setattr(export, "run", _needs_torch)
     assert cli.main(["export", str(tmp_path), str(tmp_path / "bundle")]) == 1
     assert "extra 'export'" in capsys.readouterr().err
+
+
+def test_export_hands_on_every_option_and_prints_errors_by_comparison(bundle, monkeypatch, capsys, tmp_path):
+    checks = {"one against two": {"readout": 1e-6, "actions": 2e-4}, "two against three": {"readout": 0.0}}
+    given = {}
+
+    def exported(checkpoint, target, *, progress, **options):
+        progress("done", 1, 1)
+        given.update(options, checkpoint=checkpoint, target=target)
+        return dataclasses.replace(read_bundle(bundle), checks=checks)
+
+    monkeypatch.setattr(octo_ros.export, "export_checkpoint", exported)
+    address, target = "hf://rail-berkeley/octo-small-1.5", tmp_path / "bundle"
+    options = ["--step", "7", "--tokenizer", "hf://google-t5/t5-base", "--dataset", "second"]
+    options += ["--notice", "Beware.", "--license", "CC BY 4.0", "--ddim", "10"]
+    assert cli.main(["export", address, str(target), *options]) == 0
+    assert given == {
+        "checkpoint": address,
+        "target": target,
+        "step": 7,
+        "tokenizer": "hf://google-t5/t5-base",
+        "dataset": "second",
+        "notice": "Beware.",
+        "license": "CC BY 4.0",
+        "ddim": 10,
+    }
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{target}: cameras ")
+    assert lines[1:] == [
+        "one against two: readout 1.0e-06, actions 2.0e-04",
+        "two against three: readout 0.0e+00",
+    ]
 
 
 def _needs_torch(_):
@@ -53,7 +88,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
     def missing(_):
         raise ModuleNotFoundError("No module named 'octo_ros.nothing'", name="octo_ros.nothing")
 
-    monkeypatch.setattr(cli, "_replay", missing)
+    monkeypatch.setattr(replay, "run", missing)
     with pytest.raises(ModuleNotFoundError):
         cli.main(["replay", BAG, *DEMO, "--out", "unused"])
 

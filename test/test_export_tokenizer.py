@@ -74,6 +74,28 @@ def test_not_found_is_one_warning_that_says_what_to_pass(
     assert "tokenizer.json or spiece.model" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        (
+            "t5-base",
+            ["`hf download google-t5/t5-base tokenizer.json`", "--tokenizer hf://google-t5/t5-base"],
+        ),
+        ("someone/t5", ["`hf download someone/t5 tokenizer.json`", "--tokenizer hf://someone/t5"]),
+        ("distilbert-base-uncased", ["`hf download distilbert-base-uncased tokenizer.json`"]),
+        ("t5; rm -rf /", []),
+    ],
+)
+def test_the_warning_gives_the_exact_command(
+    cache: Path, caplog: pytest.LogCaptureFixture, name: str, commands: list[str]
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        find_tokenizer(None, name)
+    assert all(command in caplog.text for command in commands)
+    assert ("hf download" in caplog.text) == bool(commands)
+    assert ("hf://" in caplog.text) == (len(commands) > 1)
+
+
 @pytest.mark.parametrize("file", ["tokenizer.json", "spiece.model"])
 def test_a_given_file_or_its_folder_is_taken(tmp_path: Path, file: str) -> None:
     shutil.copyfile(DATA / file, tmp_path / file)

@@ -242,7 +242,10 @@ def test_an_answer_that_is_not_finite_is_an_error_and_no_action(
 ) -> None:
     policy = load(quiet_bundle)
     run = policy._backend.run
-    broken = {"actions": np.full((1, 4, 7), np.nan, np.float32), "readout": np.zeros((1, 2, 1, 1), np.float32)}
+    broken = {
+        "actions": np.full((1, 4, 7), np.nan, np.float32),
+        "readout": np.zeros((1, 2, 1, 1), np.float32),
+    }
     monkeypatch.setattr(policy._backend, "run", lambda *_: broken)
     with pytest.raises(ObservationError, match="network: expected finite actions"):
         policy.act(observation(0))

@@ -11,15 +11,13 @@ import pytest
 pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra 'export')")
 
-from reference_cases import ACTION_TOLERANCE, OURS, OWN, assert_matches, cases  # noqa: E402
+from reference_bundles import Exported, ReferenceBundles  # noqa: E402
+from reference_cases import ACTION_TOLERANCE, OWN, assert_matches, cases  # noqa: E402
 
 import octo_ros  # noqa: E402
 from octo_ros.errors import BundleError, ObservationError, StatisticsError  # noqa: E402
-from octo_ros.export import export_checkpoint  # noqa: E402
 from octo_ros.policy.options import ActOptions  # noqa: E402
 from octo_ros.types import Observation, Task  # noqa: E402
-
-TOKENIZER = Path(__file__).parent / "data" / "tokenizer" / "tokenizer.json"
 
 
 def below(case: np.lib.npyio.NpzFile, prefix: str) -> dict[str, np.ndarray]:
@@ -41,10 +39,9 @@ def arguments(case: np.lib.npyio.NpzFile) -> dict[str, Any]:
     }
 
 
-def check(reference: Path, bundle: Path) -> None:
-    export_checkpoint(reference / "checkpoint", bundle)
-    with octo_ros.load_policy(bundle) as policy:
-        for path in cases(reference):
+def check(exported: Exported) -> None:
+    with octo_ros.load_policy(exported.bundle) as policy:
+        for path in cases(exported.reference):
             with np.load(path) as case:
                 outputs = policy.infer(**arguments(case))
                 assert_matches(outputs, case, policy.manifest.head.max_action)
@@ -52,19 +49,19 @@ def check(reference: Path, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_sample_answers_as_the_official_code(tmp_path: Path, name: str) -> None:
-    check(OURS / name, tmp_path / "bundle")
+def test_sample_answers_as_the_official_code(reference_bundles: ReferenceBundles, name: str) -> None:
+    check(reference_bundles.own(name))
 
 
-def test_sample_answers_as_the_official_code_without_noise(shared: Path, tmp_path: Path) -> None:
-    check(shared / "reference" / "l1_proprio", tmp_path / "bundle")
+def test_sample_answers_as_the_official_code_without_noise(
+    shared: Path, reference_bundles: ReferenceBundles
+) -> None:
+    check(reference_bundles.shared(shared, "l1_proprio"))
 
 
-@pytest.fixture(scope="module")
-def v15(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bundle = tmp_path_factory.mktemp("v15") / "bundle"
-    export_checkpoint(shared / "reference" / "v15_language_goal" / "checkpoint", bundle, tokenizer=TOKENIZER)
-    return bundle
+@pytest.fixture
+def v15(shared: Path, reference_bundles: ReferenceBundles) -> Path:
+    return reference_bundles.shared(shared, "v15_language_goal").bundle
 
 
 @pytest.mark.parametrize(
@@ -134,10 +131,10 @@ def test_the_data_set_must_be_named_where_there_are_two(v15: Path) -> None:
         policy.set_task(Task("open the drawer"))
 
 
-def test_a_bundle_without_a_tokenizer_says_how_to_get_one(shared: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "no_cache"))
-    export_checkpoint(shared / "reference" / "l1_proprio" / "checkpoint", tmp_path / "bundle")
-    with octo_ros.load_policy(tmp_path / "bundle") as policy:
+def test_a_bundle_without_a_tokenizer_says_how_to_get_one(
+    shared: Path, reference_bundles: ReferenceBundles
+) -> None:
+    with octo_ros.load_policy(reference_bundles.shared(shared, "l1_proprio").bundle) as policy:
         with pytest.raises(BundleError, match=r"octo_ros export --tokenizer FILE.*t5-base.*mask_language"):
             policy.set_task(Task("open the drawer"))
         with pytest.raises(ObservationError, match="none is set"):

@@ -55,7 +55,7 @@ class OnnxBackend(Backend):
         spinning: bool = False,
         settings: OnnxSettings | None = None,
     ) -> None:
-        """Args: as `Backend`; threads, None for the machine's cores, 4 at most; settings, None for defaults."""
+        """Args: as `Backend`; threads, None for the machine's cores, 4 at most; settings of memory."""
         super().__init__(directory, manifest, threads, spinning)
         self.threads = threads or min(MAX_DEFAULT_THREADS, len(os.sched_getaffinity(0)))
         self.settings = settings or OnnxSettings()

@@ -23,6 +23,8 @@ def export_checkpoint(
     tokenizer: str | Path | None = None,
     dataset: str | None = None,
     notice: str = "",
+    license: str | None = None,
+    ddim: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Manifest:
     """Writes an engine bundle; see `octo_ros.export.bundle.export_checkpoint` for every argument.
@@ -42,5 +44,7 @@ def export_checkpoint(
         tokenizer=tokenizer,
         dataset=dataset,
         notice=notice,
+        license=license,
+        ddim=ddim,
         progress=progress,
     )

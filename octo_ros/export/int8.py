@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,14 +17,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from octo_ros.engine.bundle import MANIFEST, describe_file, read_bundle
+from octo_ros.engine.bundle import read_bundle
 from octo_ros.engine.graphs import HISTORY, POLICY, STEP, TASK
 from octo_ros.engine.manifest import Manifest
 from octo_ros.engine.network import StagedNetwork
 from octo_ros.engine.onnx import OnnxBackend
 from octo_ros.errors import BundleError
+from octo_ros.export.model_card import complete
 from octo_ros.export.weights_file import FILE, WeightsFile
-from octo_ros.staging import check_target, temporary_sibling
+from octo_ros.staging import new_bundle
 from octo_ros.verify.checks import AGAINST_FLOAT, random_noise, random_task, random_timestep
 
 CHUNKS = 24
@@ -56,10 +56,9 @@ def quantize_bundle(
     manifest = read_bundle(source)
     if manifest.precision != "float32" or STEP not in manifest.graphs:
         raise BundleError(f"{source}: expected a float32 bundle that `octo_ros export` wrote")
-    check_target(target)
     stages = [*manifest.graphs, "measure", "write manifest"]
     tell = progress or (lambda stage, done, total: None)
-    with temporary_sibling(target, BundleError) as folder:
+    with new_bundle(target) as folder:
         with WeightsFile(folder) as weights:
             for index, name in enumerate(manifest.graphs):
                 tell(name, index, len(stages))
@@ -70,14 +69,7 @@ def quantize_bundle(
         tell("measure", len(stages) - 2, len(stages))
         checks = {**manifest.checks, AGAINST_FLOAT: int8_deviation(source, manifest, folder, quantized)}
         tell("write manifest", len(stages) - 1, len(stages))
-        files = {path.name: describe_file(path) for path in sorted(folder.iterdir())}
-        quantized = dataclasses.replace(quantized, checks=checks, files=files)
-        (folder / MANIFEST).write_text(quantized.to_json(), encoding="utf-8")
-        check_target(target)
-        try:
-            os.replace(folder, target)
-        except OSError as error:
-            raise BundleError(f"{target}: cannot be written: {error}") from error
+        quantized = complete(folder, dataclasses.replace(quantized, checks=checks))
     tell("done", len(stages), len(stages))
     return quantized
 

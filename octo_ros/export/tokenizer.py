@@ -1,9 +1,10 @@
-"""Finds the checkpoint's text tokenizer on this machine; nothing is downloaded."""
+"""Finds the checkpoint's text tokenizer on this machine; nothing is downloaded here."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 
 from octo_ros.errors import CheckpointError
@@ -36,9 +37,10 @@ def find_tokenizer(given: str | Path | None, name: str) -> Path | None:
                 return folder / file
     _log.warning(
         "no tokenizer %r in the Hugging Face cache (%s): the bundle takes token ids but no sentences; "
-        "export again with its tokenizer.json or spiece.model",
+        "export again with --tokenizer and its tokenizer.json or spiece.model%s",
         name,
         _cache(),
+        _commands(name),
     )
     return None
 
@@ -69,6 +71,15 @@ def _given_file(path: Path) -> Path:
         if file.is_file() and file.suffix in (".json", ".model"):
             return file
     raise CheckpointError(f"{path}: expected {' or '.join(FILES)}, or a folder that holds one")
+
+
+def _commands(name: str) -> str:
+    """How to get the tokenizer of that name."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII):
+        return ""
+    repository = f"google-t5/{name}" if name.startswith("t5-") else name
+    fetch = f"fetch it into the cache by `hf download {repository} {FILES[0]}`"
+    return f", or {fetch}" + (f", or pass --tokenizer hf://{repository}" if "/" in repository else "")
 
 
 def _cached_folders(name: str) -> list[Path]:

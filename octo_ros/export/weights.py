@@ -76,7 +76,7 @@ def load_weights(model: Octo, config: OctoConfig, parameters: Mapping[str, np.nd
     if missing or left_over:
         raise CheckpointError(
             f"{where}: weights missing: {_some(missing)}; left over: {_some(left_over)}; "
-            "the file and config.json do not belong together"
+            "the weights, config.json and example_batch.msgpack do not belong together"
         )
     for name, weight in expected.items():
         if parameters[name].shape != weight.shape:

@@ -59,5 +59,5 @@ def run(options: argparse.Namespace) -> int:
     )
     for compared, errors in manifest.checks.items():
         shown = ", ".join(f"{output} {error:.1e}" for output, error in errors.items())
-        print(f"{compared}, largest error: {shown}")
+        print(f"{compared}: {shown}")
     return 0
