@@ -84,6 +84,50 @@ def test_a_closed_worker_takes_and_reports_nothing(outcomes):
     assert outcomes == []
 
 
+def test_work_ahead_follows_an_outcome_and_keeps_no_job_waiting(outcomes):
+    release, began, order = threading.Event(), threading.Event(), []
+
+    def prepare():
+        order.append(f"prepared after {len(outcomes)}")
+        began.set()
+        assert release.wait(5.0)
+
+    worker = InferenceWorker(outcomes.append, prepare)
+    assert worker.submit("act", lambda: order.append("first"), tag=1)
+    assert began.wait(5.0)
+    assert [outcome.tag for outcome in outcomes] == [1]  # the action is out before
+    assert not worker.busy
+    assert worker.submit("act", lambda: order.append("second"), tag=2)  # taken, not dropped
+    assert worker.busy
+    release.set()
+    wait_for(lambda: len(order) == 4)
+    assert order == ["first", "prepared after 1", "second", "prepared after 2"]
+    worker.close()
+    assert [outcome.name for outcome in outcomes] == ["act", "act"]
+
+
+def test_nothing_is_computed_ahead_while_work_waits(outcomes):
+    release, prepared = threading.Event(), []
+    worker = InferenceWorker(outcomes.append, lambda: prepared.append(len(outcomes)))
+    worker.submit("act", lambda: release.wait(5.0))
+    worker.order("task", lambda: None)
+    release.set()
+    wait_for(lambda: prepared)
+    worker.close()
+    assert prepared == [2]
+
+
+def test_an_error_of_work_ahead_is_an_outcome(outcomes):
+    def prepare():
+        raise ValueError("broken")
+
+    worker = InferenceWorker(outcomes.append, prepare)
+    worker.submit("act", lambda: 1)
+    wait_for(lambda: len(outcomes) == 2)
+    worker.close()
+    assert (outcomes[1].name, str(outcomes[1].error)) == ("prepare", "broken")
+
+
 @given(
     st.lists(st.floats(-3.0, 3.0), min_size=3, max_size=3),
     st.lists(st.tuples(st.floats(-10.0, 10.0), st.floats(-0.1, 0.5)), max_size=20),

@@ -61,6 +61,9 @@ class FakePolicy:
         zeros = np.zeros(7)
         return Action(observation.stamp_ns, zeros.astype(np.float32), zeros, np.zeros((4, 7), np.float32))
 
+    def prepare(self):
+        self.threads.add(threading.current_thread().name)
+
     def close(self):
         self.calls.append("close")
 
