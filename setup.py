@@ -49,7 +49,7 @@ setup(
         "export": [
             "torch==2.13.0",
             "onnx>=1.16",
-            "onnxscript>=0.2",
+            "onnxscript>=0.7,<0.8",
             "msgpack>=1.0",
             "sentencepiece>=0.2",
             "huggingface_hub>=0.24",
@@ -59,7 +59,7 @@ setup(
             "pytest>=7.4",
             "hypothesis>=6.80",
             "onnx>=1.16",
-            "onnxscript>=0.2",
+            "onnxscript>=0.7,<0.8",
             "msgpack>=1.0",
             "ruff>=0.6",
         ],

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra 'ex
 from official_checkpoint import VOCABULARY, tiny_config, tiny_example  # noqa: E402
 
 from octo_ros.errors import CheckpointError  # noqa: E402
-from octo_ros.export.onnx import empty_inputs  # noqa: E402
+from octo_ros.export.onnx import policy_zeros  # noqa: E402
 from octo_ros.model.inputs import read_inputs  # noqa: E402
 from octo_ros.model.octo import Octo  # noqa: E402
 from octo_ros.model.official import read_config  # noqa: E402
@@ -38,7 +38,7 @@ def random_inputs(model: Octo, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random frames, tokens and noise; every mask True."""
     generator = torch.Generator().manual_seed(seed)
     inputs = {}
-    for name, zeros in empty_inputs(model, "policy").items():
+    for name, zeros in policy_zeros(model).items():
         if zeros.dtype == torch.bool:
             inputs[name] = torch.ones_like(zeros)
         elif zeros.dtype == torch.uint8:

@@ -9,12 +9,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import onnx
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from octo_ros.engine import manifest as described
 from octo_ros.engine.graphs import HISTORY, LANGUAGE, POLICY, STEP, TASK, TOKENS, TOKENS_SEEN, past_of_task
+from octo_ros.export.simplify import simplify
 from octo_ros.export.weights_file import WeightsFile
 from octo_ros.model.inputs import (
     INSTRUCTION,
@@ -152,18 +153,21 @@ def write_graph(
     module = StageGraph(stages, name).eval()
     path = directory / f"{name}.onnx"
     with torch.no_grad(), _silence():
-        outputs = module(**inputs)
+        traced = torch.export.export(module, (), dict(inputs), strict=False)
+        given = [node.meta["val"] for node in traced.graph.output_node().args[0]]
+        outputs = pytree.tree_unflatten(given, traced.call_spec.out_spec)
         program = torch.onnx.export(
-            module,
-            (),
-            kwargs=dict(inputs),
+            traced,
             dynamo=True,
             opset_version=OPSET,
             output_names=list(outputs),
+            optimize=False,
             verbose=False,
         )
+        simplify(program.model)
+        program.model.graph.metadata_props.clear()
         program.model.ir_version = IR_VERSION
-        for node in program.model.graph:
+        for node in program.model.graph.all_nodes():
             for key in [key for key in node.metadata_props if key != _KEPT_METADATA]:
                 del node.metadata_props[key]  # stack traces with the paths of this machine
         model = program.model_proto
@@ -181,12 +185,14 @@ def _entries(tensors: Tensors) -> dict[str, described.Tensor]:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keeps the exporter's progress and its remarks on other packages off the user's screen."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

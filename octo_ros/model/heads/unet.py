@@ -22,11 +22,6 @@ _MIDDLE = 2
 _GROUPS = 8
 
 
-def mish(x: Tensor) -> Tensor:
-    """x tanh(log(1 + exp x)), any shape."""
-    return x * torch.tanh(nn.functional.softplus(x))
-
-
 class ConvBlock(nn.Module):
     """Convolution, norm, Mish."""
 
@@ -37,7 +32,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, horizon) to (N, features, horizon)."""
-        return mish(self.norm(self.convolution(x)))
+        return nn.functional.mish(self.norm(self.convolution(x)))
 
 
 class ConditionalBlock(nn.Module):
@@ -91,16 +86,20 @@ class UNet(nn.Module):
             self.upsamplings.append(nn.ConvTranspose1d(features, features, 4, stride=2, padding=1))
             channels = features
         self.last = ConvBlock(channels, channels)
-        self.register_buffer("times", torch.from_numpy(encoded_times(steps)), persistent=False)
+        times = torch.from_numpy(encoded_times(steps)).flip(0)  # as denoising visits them
+        self.register_buffer("times", times, persistent=False)
 
     def modulations(self, readout: Tensor) -> list[Tensor]:
-        """Readout (N, readout) to what modulates each block at each step, (steps, N, 2 * features)."""
-        time = self.time_out(mish(self.time_into(self.times)))  # (steps, TIME_FEATURES)
+        """Readout (N, readout) to what modulates each block at each step, (steps, N, 2 * features).
+
+        Steps go from the noisiest time to time 0.
+        """
+        time = self.time_out(nn.functional.mish(self.time_into(self.times)))  # (steps, TIME_FEATURES)
         steps, batch = time.shape[0], readout.shape[0]
         condition = torch.cat(
             [readout[None].expand(steps, -1, -1), time[:, None].expand(-1, batch, -1)], dim=-1
         )
-        condition = mish(condition)
+        condition = nn.functional.mish(condition)
         return [block.condition(condition) for block in self.blocks]
 
     def forward(self, x: Tensor, modulations: Sequence[Tensor]) -> Tensor:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from octo_ros.model.config import UNetHead
+from octo_ros.model.heads.loop import repeat
 from octo_ros.model.heads.schedule import cosine_betas
 from octo_ros.model.heads.unet import FEATURES, UNet
 from octo_ros.model.inputs import NOISE_INIT, NOISE_STEPS
@@ -38,7 +42,8 @@ class UNetActions(nn.Module):
         readout = width * tokens if config.flatten_tokens else width
         self.unet = UNet(config.action_dim, readout, config.timesteps)
         self.action_projection = nn.Linear(FEATURES[0], config.action_dim)
-        self.coefficients = _coefficients(config.timesteps, config.variance_type)
+        coefficients = torch.from_numpy(_coefficients(config.timesteps, config.variance_type))
+        self.register_buffer("coefficients", coefficients, persistent=False)
 
     def noise_shapes(self, steps: int) -> dict[str, tuple[int, ...]]:
         """Noise for a readout of this many timesteps, name to shape."""
@@ -59,30 +64,41 @@ class UNetActions(nn.Module):
         """
         tokens = readout.values[:, -1]  # (B, n, width)
         embedding = tokens.flatten(1) if self.flatten_tokens else tokens.mean(dim=1)
-        modulations = self.unet.modulations(embedding)  # each (steps, B, 2 * features)
+        slices = (
+            self.coefficients,
+            self._chunks(noise_steps[:, :, -1]),  # (steps, B, action_dim, horizon)
+            *self.unet.modulations(embedding),  # each (steps, B, 2 * features)
+        )
         x = self._chunks(noise_init[:, -1])  # (B, action_dim, horizon)
-        noise = self._chunks(noise_steps[:, :, -1])  # (steps, B, action_dim, horizon)
-        for index in range(self.diffusion_steps):
-            step = self.diffusion_steps - 1 - index
-            features = self.unet(x, [modulation[step] for modulation in modulations])
-            epsilon = self.action_projection(features.transpose(1, 2)).transpose(1, 2)
-            scale, of_noise, of_guess, of_chunk, deviation = self.coefficients[step]
-            guess = (x - of_noise * epsilon) / scale
-            if self.clip is not None:
-                guess = guess.clamp(-self.clip, self.clip)
-            x = guess if step == 0 else of_guess * guess + of_chunk * x + deviation * noise[index]
-        return x.transpose(1, 2)
+        return repeat(self._denoise, x, slices).transpose(1, 2)
+
+    def _denoise(self, x: Tensor, slices: Sequence[Tensor]) -> Tensor:
+        """One step.
+
+        Args:
+            x: (B, action_dim, horizon), the noisy chunk.
+            slices: of this step, the coefficients (5,), fresh noise as `x`, and each block's modulation.
+        """
+        coefficients, noise, *modulations = slices
+        epsilon = self.action_projection(self.unet(x, modulations).transpose(1, 2)).transpose(1, 2)
+        scale, of_noise, of_guess, of_chunk, deviation = coefficients.unbind()
+        guess = (x - of_noise * epsilon) / scale
+        if self.clip is not None:
+            guess = guess.clamp(-self.clip, self.clip)
+        return of_guess * guess + of_chunk * x + deviation * noise
 
     def _chunks(self, flat: Tensor) -> Tensor:
         """(..., horizon * action_dim) to (..., action_dim, horizon)."""
         return flat.unflatten(-1, (self.horizon, self.action_dim)).transpose(-1, -2)
 
 
-def _coefficients(steps: int, variance_type: str) -> list[tuple[float, ...]]:
-    """What the guess and the step back take of each thing, at each denoising time.
+def _coefficients(steps: int, variance_type: str) -> np.ndarray:
+    """What the guess and the step back take of each thing, from the noisiest time to the last.
+
+    The last step's answer is its guess: its shares of the chunk and of fresh noise are 0.
 
     Returns:
-        For each time: the guess's divisor and its share of the noise; then, of the step back, the
+        (steps, 5) float32: the guess's divisor and its share of the noise; then, of the step back, the
         shares of the guess, of the chunk and of fresh noise.
     """
     alphas = 1 - cosine_betas(steps)
@@ -98,4 +114,6 @@ def _coefficients(steps: int, variance_type: str) -> list[tuple[float, ...]]:
         np.sqrt(alphas) * (1 - kept_before) / (1 - kept),
         np.sqrt(variance),
     )
-    return [tuple(float(column[step]) for column in columns) for step in range(steps)]
+    table = np.stack(columns, axis=1)
+    table[0, 2:] = 1, 0, 0
+    return table[::-1].copy()
