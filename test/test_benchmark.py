@@ -30,7 +30,7 @@ def test_every_way_is_measured(reference_bundles, tmp_path: Path, capsys) -> Non
     shown = capsys.readouterr().out
     labels = [row["setup"]["label"] for row in report["measurements"]]
     assert labels[0] == "PyTorch eager, whole"
-    assert {"whole graph", "stages", "stages, memory arena", "stages, 1 thread"} <= set(labels)
+    assert {"whole graph", "stages", "stages, no memory arena", "stages, 1 thread"} <= set(labels)
     for row in report["measurements"]:
         assert row["setup"]["label"] in shown
         assert 0 < row["critical"]["p50"] <= row["critical"]["p95"] <= row["critical"]["p99"]

@@ -101,7 +101,7 @@ def default_setups(
     ways = {
         "stages, history prepacked": {"prepacked": ["step", "history"]},
         "stages, nothing prepacked": {"prepacked": []},
-        "stages, memory arena": {"arena": True},
+        "stages, no memory arena": {"arena": False},
     }
     stages = Setup("stages", "stages", path, manifest.precision, threads)
     setups += [stages, replace(stages, label="stages, threads spin", spinning=True)]

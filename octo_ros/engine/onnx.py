@@ -38,7 +38,7 @@ class OnnxSettings:
     """
 
     prepacked: tuple[str, ...] = (STEP, POLICY)
-    arena: bool = False
+    arena: bool = True
 
 
 class OnnxBackend(Backend):
