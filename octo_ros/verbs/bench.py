@@ -80,7 +80,7 @@ def show(report: Report) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in report.versions.items())
     print(f"{report.bundle}, {report.parameters / 1e6:.1f} M parameters; {report.machine}; {versions}")
     table = Table(
-        caption="Milliseconds, from frames in hand to their action; work: all of a step; ratios to the first row"
+        caption="Milliseconds, from frames in hand to an action; work: all of a step; ratios to the first row"
     )
     table.add_column("", no_wrap=True)
     for column in ("to action p50", "p95", "p99", "work p50", "ratio", "work ratio", "peak MB", "of weights"):
