@@ -20,8 +20,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-import octo_ros
-from octo_ros.errors import OctoRosError, ParameterError
+from octo_ros.errors import OctoRosError
 from octo_ros.image_messages import to_rgb
 from octo_ros.nodes import spin
 from octo_ros.nodes.cameras import CameraSubscriptions, chosen_cameras
@@ -36,7 +35,7 @@ from octo_ros.nodes.messages import (
     time_ns,
 )
 from octo_ros.nodes.policy_monitor import PolicyMonitor
-from octo_ros.nodes.policy_parameters import PARAMETERS, act_options
+from octo_ros.nodes.policy_parameters import PARAMETERS, open_policy
 from octo_ros.nodes.qos import LATCHED
 from octo_ros.policy.frames import FrameSync
 from octo_ros.policy.pacing import Pacer
@@ -56,15 +55,7 @@ class PolicyNode(ManagedNode):
 
     def configure(self) -> None:
         values = self._values = self.values()
-        if not values["bundle"]:
-            raise ParameterError("bundle: expected the folder of an exported bundle, got an empty text")
-        self._policy = octo_ros.load_policy(
-            values["bundle"],
-            values["backend"],
-            act_options(values),
-            threads=values["threads"] or None,
-            spinning=values["spinning"],
-        )
+        self._policy = open_policy(values)
         self._manifest = self._policy.manifest
         _ = self._policy.statistics  # a data set that must be named is an error now, not at the first task
         cameras = chosen_cameras(self._manifest, values["cameras"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import octo_ros
+from octo_ros.errors import ParameterError
 from octo_ros.nodes.parameters import Parameter
 from octo_ros.policy.options import EXECUTIONS, NORMALIZATIONS, ActOptions
+from octo_ros.policy.policy import Policy
 
 IMAGE_TRANSPORTS = ("raw", "compressed")
 
@@ -83,4 +86,21 @@ def act_options(values: dict[str, Any]) -> ActOptions:
         seed=None if values["seed"] < 0 else values["seed"],
         history_gap_s=values["history_gap_s"],
         mask_language=values["mask_language"],
+    )
+
+
+def open_policy(values: dict[str, Any]) -> Policy:
+    """The policy that the parameters name.
+
+    Raises:
+        OctoRosError: a parameter, the bundle or its data set that cannot be used.
+    """
+    if not values["bundle"]:
+        raise ParameterError("bundle: expected the folder of an exported bundle, got an empty text")
+    return octo_ros.load_policy(
+        values["bundle"],
+        values["backend"],
+        act_options(values),
+        threads=values["threads"] or None,
+        spinning=values["spinning"],
     )
