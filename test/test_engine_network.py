@@ -126,6 +126,20 @@ def test_between_a_frame_and_its_action_only_the_step_runs(windowed: Counted) ->
         assert windowed.ran == [STEP, HISTORY]
 
 
+def test_a_new_episode_needs_no_work_ahead(windowed: Counted) -> None:
+    """What comes before its first frame is padding, known since the task."""
+    rng = np.random.default_rng(0)
+    network = StagedNetwork(windowed)
+    network.set_task(random_task(windowed, rng))
+    timestep, noise = random_timestep(windowed.manifest, rng, None), random_noise(windowed.manifest, rng)
+    first = network.infer([timestep], noise)
+    network.prepare([timestep])
+    windowed.ran.clear()
+    again = network.infer([timestep], noise)
+    assert windowed.ran == [STEP]
+    np.testing.assert_array_equal(again["actions"], first["actions"])
+
+
 def test_what_was_not_prepared_is_done_first(windowed: Counted) -> None:
     rng = np.random.default_rng(0)
     network = StagedNetwork(windowed)
@@ -141,13 +155,14 @@ def test_a_new_task_makes_the_past_anew(windowed: Counted) -> None:
     rng = np.random.default_rng(0)
     network = StagedNetwork(windowed)
     network.set_task(random_task(windowed, rng))
-    timesteps = [random_timestep(windowed.manifest, rng, None)]
+    timesteps = [random_timestep(windowed.manifest, rng, None) for _ in range(2)]
     noise = random_noise(windowed.manifest, rng)
+    network.infer(timesteps[:1], noise)
     before = network.infer(timesteps, noise)
     network.set_task(random_task(windowed, rng))
     windowed.ran.clear()
     after = network.infer(timesteps, noise)
-    assert windowed.ran == [HISTORY, STEP]
+    assert windowed.ran == [STEP, HISTORY, STEP]  # goals are part of the first frame's tokens
     assert np.abs(after["readout"] - before["readout"]).max() > 1e-3
 
 

@@ -123,6 +123,7 @@ class StagedNetwork(Network):
         self._task: Arrays = {}
         self._past: Arrays = {}
         self._past_of: list[Arrays] | None = None
+        self._blank: Arrays | None = None  # the past of an episode's first frame
         self._tokens: deque[tuple[Arrays, Arrays]] = deque(maxlen=self.manifest.window)
         backend.open(STEP, *[HISTORY] * (HISTORY in self.manifest.graphs))
 
@@ -131,8 +132,9 @@ class StagedNetwork(Network):
         if TASK in self.manifest.graphs:
             needed = self.manifest.graphs[TASK].inputs
             outputs |= self.backend.run_once(TASK, {name: task[name] for name in needed})
-        self._task, self._past_of = outputs, None
+        self._task, self._past_of, self._blank = outputs, None, None
         self._tokens.clear()  # goal images are part of a frame's tokens
+        self.prepare([])
 
     def infer(self, timesteps: Sequence[Arrays], noise: Arrays) -> dict[str, np.ndarray]:
         *before, newest = timesteps
@@ -144,6 +146,9 @@ class StagedNetwork(Network):
         wanted = list(timesteps)[-(self.manifest.window - 1) :] if self.manifest.window > 1 else []
         known = self._past_of
         if known is not None and [*map(id, known)] == [*map(id, wanted)]:
+            return
+        if not wanted and self._blank is not None:
+            self._past, self._past_of = self._blank, wanted
             return
         if HISTORY not in self.manifest.graphs:
             self._past, self._past_of = past_of_task(self._task), wanted
@@ -162,6 +167,8 @@ class StagedNetwork(Network):
         inputs = self.manifest.graphs[HISTORY].inputs
         self._past = self.backend.run(HISTORY, {name: given[name] for name in inputs})
         self._past_of = wanted
+        if not wanted:
+            self._blank = self._past
 
     def warm_up(self) -> float:
         self._warm_language()
