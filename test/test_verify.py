@@ -67,9 +67,10 @@ def test_a_wrong_answer_fails(exported, tmp_path: Path, capsys, output: str) -> 
     assert captured.err == ""
 
 
-def test_an_answer_that_is_not_a_number_fails(exported, tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ["readout", "action_normalized", "task_tokens"])
+def test_an_answer_that_is_not_a_number_fails(exported, tmp_path: Path, output: str) -> None:
     def change(arrays: dict[str, np.ndarray]) -> None:
-        arrays["readout"] = np.full_like(arrays["readout"], np.nan)
+        arrays[output] = np.full_like(arrays[output], np.nan)
 
     case = rewritten(exported.reference / "plain.npz", tmp_path / "nan.npz", change)
     assert main(["verify", str(exported.bundle), str(case)]) == 1

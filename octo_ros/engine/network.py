@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -37,6 +38,12 @@ class Network(ABC):
     Timesteps are told apart by identity: hand in the same dictionary for the same timestep, and do
     not change it.
     """
+
+    acting: ClassVar[str]
+    """The graph that runs between a frame and its action."""
+
+    ahead: ClassVar[tuple[str, ...]] = ()
+    """Graphs that run before, those that the bundle has."""
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
@@ -67,13 +74,15 @@ class Network(ABC):
     def prepare(self, timesteps: Sequence[Arrays]) -> None:
         """Computes ahead what the next `infer` needs of these timesteps, which come before its newest."""
 
-    @abstractmethod
     def warm_up(self) -> float:
         """Opens and runs every graph that a robot needs, on zeros; how long from frame to action [s]."""
-
-    def _warm_language(self) -> None:
-        if LANGUAGE in self.manifest.graphs:
-            self.backend.run_once(LANGUAGE, self._zeros(LANGUAGE))
+        for name in (LANGUAGE, *self.ahead):
+            if name in self.manifest.graphs:
+                self.backend.run_once(name, self._zeros(name))
+        self.backend.run(self.acting, self._zeros(self.acting))
+        started = time.perf_counter()
+        self.backend.run(self.acting, self._zeros(self.acting))
+        return time.perf_counter() - started
 
     def _zeros(self, graph: str) -> dict[str, np.ndarray]:
         inputs = self.manifest.graphs[graph].inputs
@@ -82,6 +91,8 @@ class Network(ABC):
 
 class WholeNetwork(Network):
     """Everything at every step, by the graph "policy"."""
+
+    acting = POLICY
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
@@ -102,13 +113,6 @@ class WholeNetwork(Network):
     def prepare(self, timesteps: Sequence[Arrays]) -> None:
         pass
 
-    def warm_up(self) -> float:
-        self._warm_language()
-        self.backend.run(POLICY, self._zeros(POLICY))
-        started = time.perf_counter()
-        self.backend.run(POLICY, self._zeros(POLICY))
-        return time.perf_counter() - started
-
 
 class StagedNetwork(Network):
     """Task and history computed ahead, by the graphs "task", "history" and "step".
@@ -116,6 +120,9 @@ class StagedNetwork(Network):
     Its answers are those of the whole graph wherever the newest timestep sees anything: one camera, or
     proprioception, or a task. (Where it sees nothing, the official attention mixes padding evenly.)
     """
+
+    acting = STEP
+    ahead = (TASK, HISTORY)
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
@@ -169,16 +176,6 @@ class StagedNetwork(Network):
         self._past_of = wanted
         if not wanted:
             self._blank = self._past
-
-    def warm_up(self) -> float:
-        self._warm_language()
-        for name in (TASK, HISTORY):
-            if name in self.manifest.graphs:
-                self.backend.run_once(name, self._zeros(name))
-        self.backend.run(STEP, self._zeros(STEP))
-        started = time.perf_counter()
-        self.backend.run(STEP, self._zeros(STEP))
-        return time.perf_counter() - started
 
     def _step(self, timestep: Arrays, given: Arrays) -> dict[str, np.ndarray]:
         outputs = self.backend.run(STEP, {name: given[name] for name in self._step_inputs})
