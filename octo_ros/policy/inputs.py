@@ -9,7 +9,7 @@ key is not read: official dictionaries hold more than every network takes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ UNUSED = ("timestep", "task_completed")
 
 PAD_MASKS = "pad_mask_dict"
 INSTRUCTION = "language_instruction"
+
+Encode = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""Token ids and attention mask (1, max_tokens) int64 to "language_tokens"."""
 
 _log = logging.getLogger(__name__)
 
@@ -135,6 +138,38 @@ def instruction_tokens(manifest: Manifest, task: Mapping[str, Any]) -> tuple[Tok
             f"task.{INSTRUCTION}.input_ids: expected {expected}, got {ids.min()} to {ids.max()}"
         )
     return Tokens(ids, arrays["attention_mask"]), _pad_mask(masks, INSTRUCTION, (1,), True)
+
+
+def language_inputs(tokens: Tokens, pad_mask: np.ndarray, encode: Encode) -> dict[str, np.ndarray]:
+    """Graph inputs of an instruction: its tokens encoded, and its pad mask (1,) bool."""
+    ids = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
+    return {**encode(ids), f"pad_mask_{INSTRUCTION}": pad_mask}
+
+
+def network_inputs(
+    manifest: Manifest,
+    observations: Mapping[str, Any],
+    task: Mapping[str, Any],
+    timestep_pad_mask: Any,
+    encode: Encode,
+) -> dict[str, np.ndarray]:
+    """Graph inputs of a window of observations and a task, all but the noise.
+
+    Args:
+        manifest: of the bundle.
+        observations: as `observation_inputs` takes them.
+        task: as `goal_inputs` and `instruction_tokens` take it.
+        timestep_pad_mask: (1, window) bool.
+        encode: runs the text encoder.
+
+    Raises:
+        ObservationError: as `observation_inputs`.
+    """
+    inputs = observation_inputs(manifest, observations, timestep_pad_mask)
+    inputs |= goal_inputs(manifest, task)
+    if manifest.language is not None:
+        inputs |= language_inputs(*instruction_tokens(manifest, task), encode)
+    return inputs
 
 
 def noise_inputs(manifest: Manifest, noise: Mapping[str, Any]) -> dict[str, np.ndarray]:

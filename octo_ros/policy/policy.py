@@ -24,7 +24,7 @@ from octo_ros.errors import BundleError, ObservationError
 from octo_ros.policy.chunking import make_chunking
 from octo_ros.policy.gripper import GripperLatch
 from octo_ros.policy.history import History
-from octo_ros.policy.inputs import goal_inputs, instruction_tokens, noise_inputs, observation_inputs
+from octo_ros.policy.inputs import goal_inputs, language_inputs, network_inputs, noise_inputs
 from octo_ros.policy.instruction import Tokenizer, Tokens, checked_instruction, no_instruction
 from octo_ros.policy.noise import draw_noise, generator
 from octo_ros.policy.normalization import ActionStatistics, action_statistics, unnormalize
@@ -149,10 +149,8 @@ class Policy:
             raise ObservationError("noise, seed: expected one of them or neither, got both")
         if seed is not None and (not isinstance(seed, (int, np.integer)) or seed < 0):
             raise ObservationError(f"seed: expected a whole number of at least 0, got {seed!r}")
-        inputs = observation_inputs(self.manifest, observations, timestep_pad_mask)
-        inputs |= goal_inputs(self.manifest, task)
-        if self.manifest.language is not None:
-            inputs |= self._language_inputs(*instruction_tokens(self.manifest, task))
+        encode = self._network.encode_language
+        inputs = network_inputs(self.manifest, observations, task, timestep_pad_mask, encode)
         if noise is not None:
             inputs |= noise_inputs(self.manifest, noise)
         else:
@@ -181,7 +179,8 @@ class Policy:
         tokens = None if task.instruction is None else self._encode(task.instruction)
         if self.manifest.language is not None:
             masked = no_instruction(self.manifest.language.max_tokens)
-            inputs |= self._language_inputs(tokens or masked, np.array([tokens is not None]))
+            given = np.array([tokens is not None])
+            inputs |= language_inputs(tokens or masked, given, self._network.encode_language)
         self._network.set_task(inputs)
         self._has_task = True
         self._chunking.clear()
@@ -249,7 +248,3 @@ class Policy:
             )
         _log.warning("the bundle cannot read words: instruction %r is masked and has no effect", words)
         return None
-
-    def _language_inputs(self, tokens: Tokens, pad_mask: np.ndarray) -> dict[str, np.ndarray]:
-        inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-        return {**self._network.encode_language(inputs), "pad_mask_language_instruction": pad_mask}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from octo_ros.engine.graphs import (
 from octo_ros.engine.manifest import Manifest
 from octo_ros.engine.network import Network, StagedNetwork, WholeNetwork
 from octo_ros.errors import CaseError, ObservationError
-from octo_ros.policy.inputs import goal_inputs, instruction_tokens, noise_inputs, observation_inputs
+from octo_ros.policy.inputs import network_inputs, noise_inputs
 from octo_ros.verify.cases import Case, at_case, read_case
 
 TOLERANCES: Mapping[str, float] = {
@@ -106,13 +107,8 @@ def case_inputs(backend: Backend, case: Case) -> dict[str, np.ndarray]:
     Raises:
         ObservationError: the case does not fit the bundle.
     """
-    manifest = backend.manifest
-    inputs = observation_inputs(manifest, case.observations, case.timestep_pad_mask)
-    inputs |= goal_inputs(manifest, case.task)
-    if manifest.language is not None:
-        tokens, mask = instruction_tokens(manifest, case.task)
-        ids = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-        inputs |= {**backend.run_once(LANGUAGE, ids), "pad_mask_language_instruction": mask}
+    manifest, encode = backend.manifest, partial(backend.run_once, LANGUAGE)
+    inputs = network_inputs(manifest, case.observations, case.task, case.timestep_pad_mask, encode)
     if case.noise is not None:
         inputs |= noise_inputs(manifest, case.noise)
     return inputs
