@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pinocchio
 from transforms3d.euler import euler2mat
-from transforms3d.quaternions import mat2quat, quat2mat
 
 from octo_ros.safety.decision import Refusal, ToolDelta
 from octo_ros.safety.options import FilterOptions
@@ -63,7 +63,7 @@ def moved(pose: Pose, displacement: np.ndarray, frame: str) -> Pose:
         position, rotation = pose.position + pose.rotation @ displacement[:3], pose.rotation @ turn
     else:
         position, rotation = pose.position + displacement[:3], turn @ pose.rotation
-    return Pose(position, quat2mat(mat2quat(rotation)))  # stays a rotation however often it is turned
+    return Pose(position, _straightened(rotation))
 
 
 def rotation_vector(angles: np.ndarray, order: str) -> np.ndarray:
@@ -86,8 +86,15 @@ def pose_error(pose: Pose, target: Pose) -> np.ndarray:
 
 
 def quaternion_xyzw(rotation: np.ndarray) -> np.ndarray:
-    """(4,) unit quaternion x y z w of a rotation (3, 3)."""
-    return np.roll(mat2quat(rotation), -1)  # transforms3d: w first
+    """(4,) unit quaternion x y z w of a rotation (3, 3), w not negative."""
+    quaternion = pinocchio.SE3ToXYZQUAT(pinocchio.SE3(rotation, np.zeros(3)))[3:]
+    return quaternion * (math.copysign(1.0, quaternion[3]) / math.sqrt(quaternion @ quaternion))
+
+
+def _straightened(rotation: np.ndarray) -> np.ndarray:
+    """`rotation` (3, 3) without what rounding adds to it: a rotation however often it is turned."""
+    placement = np.concatenate((np.zeros(3), quaternion_xyzw(rotation)))
+    return np.array(pinocchio.XYZQUATToSE3(placement).rotation)
 
 
 def _cut(vector: np.ndarray) -> np.ndarray:

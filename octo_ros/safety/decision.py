@@ -13,8 +13,15 @@ class FilterState(Enum):
 
     READY = "ready"  # waits for the first accepted action; has commanded nothing
     ACTIVE = "active"  # actions move the arm
+    LIMITED = "limited"  # actions move the arm, the newest one less than it asked for
+    HOLD = "hold"  # joint states are stale or frozen; resumes from the measured joints when they are not
     STOPPED = "stopped"  # stale input or a fault; holds
     ESTOP = "estop"  # emergency stop; holds
+
+    @property
+    def moves(self) -> bool:
+        """Whether actions move the arm."""
+        return self in (FilterState.ACTIVE, FilterState.LIMITED)
 
 
 class Status(Enum):
@@ -23,6 +30,7 @@ class Status(Enum):
     OK = "ok"  # passed unchanged
     LIMITED = "limited"  # passed in part; refusals say why
     INVALID = "invalid"  # rejected: no motion, the watchdog is not fed
+    HOLD = "hold"  # holding until the joint states can be used
     STOPPED = "stopped"  # holding until reset
     ESTOP = "estop"  # holding until reset
 
@@ -73,21 +81,25 @@ class ToolDelta:
 class Decision:
     """One safe command and why it is what it is. Always finite.
 
+    The command is where the joints are to be `dt` after the command before it.
+
     Attributes:
         stamp_ns: when it was decided [ns].
         status: what was done with the input.
         state: the filter's state after it.
         joint_positions: (n,) command [rad or m], in the robot's joint order.
-        joint_velocities: (n,) mean velocity of the commanded step [rad/s or m/s]; zero in a hold.
-        dt: duration of the commanded step [s]; 0 in a hold.
+        joint_velocities: (n,) velocity of the commanded step [rad/s or m/s]; zero at rest.
+        dt: duration of the commanded step [s]; 0 at rest.
         tool_position: (3,) of the tip at `joint_positions`, in the workspace frame [m].
         tool_quaternion: (4,) x y z w of the tip, in the workspace frame.
-        tool_twist: (6,) linear [m/s] then angular [rad/s], in the workspace frame; zero in a hold.
+        tool_twist: (6,) linear [m/s] then angular [rad/s], in the workspace frame; zero at rest.
         gripper: commanded opening in [0, 1].
+        gripper_goal: the same where this input changed it, else None; equal actions give one goal.
         refusals: every limit that was met, empty when status is OK.
         is_command: whether it may be sent to a controller. False before the first accepted
-            action since a reset: there is nothing to hold yet. The joints are then the
-            measured ones, or empty arrays where no joint state was ever seen.
+            action since a reset: there is nothing to hold yet, the joints are then the measured
+            ones, or empty arrays where no joint state was ever seen. False for an action that is
+            rejected in mid-motion as well: the next tick goes on.
     """
 
     stamp_ns: int
@@ -100,6 +112,7 @@ class Decision:
     tool_quaternion: np.ndarray
     tool_twist: np.ndarray
     gripper: float
+    gripper_goal: float | None = None
     refusals: tuple[Refusal, ...] = ()
     is_command: bool = True
 

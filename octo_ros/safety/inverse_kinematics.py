@@ -11,12 +11,14 @@ from octo_ros.safety.compose import Pose, pose_error
 from octo_ros.safety.robot import Robot
 
 ITERATIONS = 8
-CONVERGED = 1e-8  # [m, rad]
+CONVERGED = 1e-7  # [m, rad]
+STALLED = 0.9  # share of the error before, above which another step is not worth its time
 NOTHING = 1e-4  # singular value that is taken for none even undamped [m/rad]
 STILL = 1e-6  # a step shorter than this is the last [rad or m]
 WEIGHT = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])  # a radian counts as 0.3 m, about the size of a wrist
 DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
 DAMPING = 0.1  # at a singular value of zero [m/rad]
+FAR = 0.3  # further than any single step [rad or m]
 NUDGE = 0.05  # displacement that leaves a singular posture [rad or m]
 
 
@@ -40,27 +42,30 @@ def solve(
     target: Pose,
     low: np.ndarray,
     high: np.ndarray,
-    reach: np.ndarray,
     damping: float = DAMPING,
+    iterations: int = ITERATIONS,
 ) -> Solution:
     """Newton steps from `start` (n,) towards `target`.
 
     `low` and `high` (n,), (n,) bound each joint's displacement; a joint that meets its bound
-    stays there and the others are solved again. The steps end when the pose is met,
-    when they become negligible, or when a joint has moved further than `reach` (n,), since the motion will be
+    stays there and the others are solved again. The steps end when the pose is met, when they
+    become negligible, or when a joint has moved further than `FAR`, since the motion will be
     shortened then and only its direction counts. `damping` is that of a singular value of zero [m/rad].
     """
     delta, clamped, free = np.zeros_like(start), {}, np.ones(len(start), dtype=bool)
-    for _ in range(ITERATIONS):
+    before = np.inf
+    for _ in range(iterations):
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
-        if np.max(np.abs(error)) < CONVERGED:
+        left = float(np.abs(error).max())
+        if left < CONVERGED or left > STALLED * before:
             break
+        before = left
         jacobian = robot.jacobian(start + delta)
         step, stopped = bounded_step(jacobian, error, low - delta, high - delta, free, damping)
         clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
         free[list(stopped)] = False
         delta = np.clip(delta + step, low, high)
-        if np.any(np.abs(delta) > reach) or np.max(np.abs(step)) < STILL:
+        if np.any(np.abs(delta) > FAR) or np.max(np.abs(step)) < STILL:
             break
     return Solution(delta, clamped)
 

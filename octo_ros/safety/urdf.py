@@ -19,16 +19,23 @@ from octo_ros.errors import RobotModelError
 MOVABLE = {"revolute": "rad", "prismatic": "m"}
 """Joint types that can be limited, and the unit of their position."""
 
+FAR = 1e4
+"""No part of a robot lies further out than this; beyond it positions lose their digits [m]."""
+
 
 @dataclass(frozen=True)
 class JointLimits:
-    """Limits of one joint as the URDF states them: positions [rad or m], velocity [rad/s or m/s]."""
+    """Limits of one joint as the URDF states them: positions [rad or m], velocity [rad/s or m/s].
+
+    `axis` (3,) is the unit vector along the joint's axis, in the frame of the joint.
+    """
 
     name: str
     lower: float
     upper: float
     velocity: float
     unit: str
+    axis: np.ndarray
 
 
 def parse_robot(xml: str, source: str) -> Element:
@@ -72,6 +79,7 @@ class Tree:
         self._check_unique("link", self.links)
         self._check_unique("joint", [self._name(joint) for joint in robot.findall("joint")])
         for joint in robot.findall("joint"):
+            origin_pose(joint, f"{source}: joint {joint.get('name')}")
             parent, child = self._end(joint, "parent"), self._end(joint, "child")
             for link in (parent, child):
                 if link not in self.links:
@@ -104,6 +112,18 @@ class Tree:
         if not chain:
             raise RobotModelError(f"{self.source}: no movable joint lies between {frame} and {tip}")
         return chain
+
+    def bodies(self, chain: list[Element]) -> dict[str, int]:
+        """For each link the number of the chain's joints that move it: 0 stands still, n follows all n."""
+        number = {id(joint): index for index, joint in enumerate(chain, start=1)}
+        return {
+            link: max((number.get(id(joint), 0) for joint in self._ancestors(link)), default=0)
+            for link in self.links
+        }
+
+    def path(self, link: str) -> set[str]:
+        """`link` and every link above it, up to the root."""
+        return {link, *(self._end(joint, "parent") for joint in self._ancestors(link))}
 
     def _ancestors(self, link: str) -> list[Element]:
         """Joints from `link` up to the root."""
@@ -149,7 +169,8 @@ def joint_limits(joint: Element, source: str) -> JointLimits:
     if joint.find("mimic") is not None:
         raise RobotModelError(f"{where}: mimics another joint; a joint of the arm must move by itself")
     axis = joint.find("axis")
-    if axis is not None and not np.any(numbers(axis.get("xyz"), f"{where} axis", 3)):
+    direction = np.array([1.0, 0.0, 0.0]) if axis is None else numbers(axis.get("xyz"), f"{where} axis", 3)
+    if not np.any(direction):
         raise RobotModelError(f"{where}: the axis is zero")
     limits = joint.findall("limit")
     if len(limits) != 1:
@@ -158,9 +179,13 @@ def joint_limits(joint: Element, source: str) -> JointLimits:
     if not values["lower"] < values["upper"]:
         lower, upper = values["lower"], values["upper"]
         raise RobotModelError(f"{where}: lower limit {lower:g} is not below upper limit {upper:g}")
+    if kind == "prismatic" and not max(-values["lower"], values["upper"]) < FAR:
+        raise RobotModelError(f"{where}: a position limit is not within {FAR:g} m")
     if not values["velocity"] > 0.0:
         raise RobotModelError(f"{where}: velocity limit must be above zero, got {values['velocity']:g}")
-    return JointLimits(name, values["lower"], values["upper"], values["velocity"], MOVABLE[kind])
+    direction = direction / np.max(np.abs(direction))
+    unit_axis = frozen(direction / np.linalg.norm(direction))
+    return JointLimits(name, values["lower"], values["upper"], values["velocity"], MOVABLE[kind], unit_axis)
 
 
 def numbers(text: str | None, where: str, count: int | None) -> np.ndarray:
@@ -179,11 +204,35 @@ def numbers(text: str | None, where: str, count: int | None) -> np.ndarray:
     return frozen(np.array(values))
 
 
+def origin_pose(holder: Element, where: str) -> np.ndarray:
+    """(4, 4) pose that the `origin` of an element states, identity where it has none [m]."""
+    origins = holder.findall("origin")
+    if len(origins) > 1:
+        raise RobotModelError(f"{where}: expected one origin, found {len(origins)}")
+    pose = np.eye(4)
+    if origins:
+        values = [numbers(origins[0].get(key, "0 0 0"), f"{where} origin {key}", 3) for key in ("xyz", "rpy")]
+        (roll, pitch, yaw), pose[:3, 3] = values[1], values[0]
+        turns = (_turn(0, roll), _turn(1, pitch), _turn(2, yaw))
+        pose[:3, :3] = turns[2] @ turns[1] @ turns[0]
+    return frozen(pose)
+
+
 def frozen(array: np.ndarray) -> np.ndarray:
     """A read-only copy."""
     copy = np.array(array, dtype=float)
     copy.flags.writeable = False
     return copy
+
+
+def _turn(axis: int, angle: float) -> np.ndarray:
+    """(3, 3) rotation by `angle` [rad] about the axis x, y or z."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    turn = np.eye(3)
+    turn[first, first] = turn[second, second] = math.cos(angle)
+    turn[second, first] = math.sin(angle)
+    turn[first, second] = -turn[second, first]
+    return turn
 
 
 def _movable(joints: list[Element], without: set[int]) -> list[Element]:

@@ -1,14 +1,23 @@
-"""The workspace a URDF declares for the tool, in its own element of the robot.
+"""What a URDF declares for the safety filter, in an element of its own, a child of the robot.
 
     <octo_safety version="1">
       <workspace frame="LINK" tip="LINK"><box min="X Y Z" max="X Y Z"/></workspace>
       <home joints="Q1 Q2 ..."/>
+      <zone link="LINK"><box min="X Y Z" max="X Y Z"/></zone>
+      <obstacle name="NAME"><origin xyz="X Y Z" rpy="R P Y"/><geometry>...</geometry></obstacle>
+      <ignore_collision links="LINK LINK"/>
     </octo_safety>
 
-The box is in metres, along the axes of the link `frame`; the tip is the link that must stay
-inside. `home`, optional, lists one position for each joint between the two links, in order
-from the frame to the tip [rad or m]; simulators and replay start there, the filter never
-reads it.
+Every box is in metres, along the axes of the link `frame`, which is the workspace frame.
+All but the workspace may be left out; there is one home at most, and any number of the others.
+
+workspace: the tip is the link whose origin must stay inside the box.
+home: one position for each joint between the two links, in order from the frame to the tip
+    [rad or m]; simulators and replay start there, the filter never reads it.
+zone: a box for the origin of another link that the arm moves, such as the elbow.
+obstacle: a body that stands still in the workspace frame, in the URDF's own syntax for
+    geometry (`shapes.py`). Every moving link keeps its distance from it.
+ignore_collision: two links whose distance is not checked.
 """
 
 from __future__ import annotations
@@ -20,6 +29,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from octo_ros.errors import ParameterError, RobotModelError
+from octo_ros.safety.shapes import Obstacle, parse_shape
 from octo_ros.safety.urdf import frozen, numbers
 
 VERSION = "1"
@@ -57,10 +67,44 @@ class Workspace:
         return Workspace(self.frame, self.tip, frozen(low), frozen(high))
 
 
-def parse_workspace(robot: Element, source: str) -> tuple[Workspace, np.ndarray | None]:
+@dataclass(frozen=True)
+class Zone:
+    """An axis-aligned box, in the workspace frame, for the origin of a link that the arm moves.
+
+    Attributes:
+        link: the link whose origin must stay inside.
+        minimum: (3,) lower corner [m].
+        maximum: (3,) upper corner [m].
+    """
+
+    link: str
+    minimum: np.ndarray
+    maximum: np.ndarray
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The content of the octo_safety element.
+
+    Attributes:
+        workspace: the box for the tip.
+        home: (m,) where simulators start, or None [rad or m].
+        zones: boxes for other links, each link at most once.
+        obstacles: bodies that stand still, names unique.
+        ignored: pairs of links whose distance is not checked.
+    """
+
+    workspace: Workspace
+    home: np.ndarray | None
+    zones: tuple[Zone, ...]
+    obstacles: tuple[Obstacle, ...]
+    ignored: frozenset[frozenset[str]]
+
+
+def parse_declaration(robot: Element, source: str) -> Declaration:
     """Reads the octo_safety element of a URDF's root; RobotModelError says what is wrong with it.
 
-    Returns the workspace and the home joint positions (m,) or None.
+    Whether the links it names exist, and whether the arm moves them, is left to the caller.
     """
     found = robot.findall("octo_safety")
     if len(found) != 1:
@@ -68,40 +112,104 @@ def parse_workspace(robot: Element, source: str) -> tuple[Workspace, np.ndarray 
             f"{source}: expected one octo_safety element in the robot (it declares the tool's workspace), "
             f"found {len(found)}"
         )
-    safety = found[0]
+    safety, where = found[0], f"{source}: octo_safety"
     if safety.get("version") != VERSION:
         got = safety.get("version")
-        raise RobotModelError(f'{source}: octo_safety: expected version="{VERSION}", got {got!r}')
-    unknown = sorted({child.tag for child in safety} - {"workspace", "home"})
-    if unknown:
-        raise RobotModelError(f"{source}: octo_safety: unknown element {', '.join(unknown)}")
-    element = _only_child(safety, "workspace", source)
-    names = {}
-    for key in ("frame", "tip"):
-        names[key] = element.get(key, "").strip()
-        if not names[key]:
-            raise RobotModelError(f'{source}: octo_safety workspace: attribute "{key}" is missing or empty')
-    box = _only_child(element, "box", source)
-    low = numbers(box.get("min"), f"{source}: octo_safety box min", 3)
-    high = numbers(box.get("max"), f"{source}: octo_safety box max", 3)
+        raise RobotModelError(f'{where}: expected version="{VERSION}", got {got!r}')
+    elements = {"workspace", "home", "zone", "obstacle", "ignore_collision"}
+    _check_known(safety, where, elements, {"version"})
+    ignored = safety.findall("ignore_collision")
+    return Declaration(
+        _workspace(_only_child(safety, "workspace", where), f"{where} workspace"),
+        _home(safety, where),
+        _zones(safety, where),
+        _obstacles(safety, where),
+        frozenset(_ignored(element, f"{where} ignore_collision") for element in ignored),
+    )
+
+
+def _workspace(element: Element, where: str) -> Workspace:
+    _check_known(element, where, {"box"}, {"frame", "tip"})
+    frame, tip = (_text(element, key, where) for key in ("frame", "tip"))
+    return Workspace(frame, tip, *_box(element, where))
+
+
+def _home(safety: Element, where: str) -> np.ndarray | None:
+    if safety.find("home") is None:
+        return None
+    element = _only_child(safety, "home", where)
+    _check_known(element, f"{where} home", set(), {"joints"})
+    return numbers(element.get("joints"), f"{where} home joints", None)
+
+
+def _zones(safety: Element, where: str) -> tuple[Zone, ...]:
+    zones: dict[str, Zone] = {}
+    for element in safety.findall("zone"):
+        link = _text(element, "link", f"{where} zone")
+        here = f"{where} zone of link {link}"
+        _check_known(element, here, {"box"}, {"link"})
+        if link in zones:
+            raise RobotModelError(f"{here}: the link has two zones")
+        zones[link] = Zone(link, *_box(element, here))
+    return tuple(zones.values())
+
+
+def _obstacles(safety: Element, where: str) -> tuple[Obstacle, ...]:
+    obstacles: dict[str, Obstacle] = {}
+    for element in safety.findall("obstacle"):
+        name = _text(element, "name", f"{where} obstacle")
+        here = f"{where} obstacle {name}"
+        _check_known(element, here, {"origin", "geometry"}, {"name"})
+        if name in obstacles:
+            raise RobotModelError(f"{here}: two obstacles have this name")
+        obstacles[name] = Obstacle(name, parse_shape(element, here))
+    return tuple(obstacles.values())
+
+
+def _ignored(element: Element, where: str) -> frozenset[str]:
+    _check_known(element, where, set(), {"links"})
+    links = _text(element, "links", where).split()
+    if len(links) != 2 or links[0] == links[1]:
+        raise RobotModelError(f"{where} links: expected two different links, got {' '.join(links)!r}")
+    return frozenset(links)
+
+
+def _box(element: Element, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner (3,) of the only box in `element` [m]."""
+    box = _only_child(element, "box", where)
+    _check_known(box, f"{where} box", set(), {"min", "max"})
+    low, high = (numbers(box.get(key), f"{where} box {key}", 3) for key in ("min", "max"))
     for axis, name in enumerate("xyz"):
         if not low[axis] < high[axis]:
             raise RobotModelError(
-                f"{source}: octo_safety box: min {name} {low[axis]:g} is not below max {name} {high[axis]:g}"
+                f"{where} box: min {name} {low[axis]:g} is not below max {name} {high[axis]:g}"
             )
-    workspace = Workspace(names["frame"], names["tip"], low, high)
-    if safety.find("home") is None:
-        return workspace, None
-    home = _only_child(safety, "home", source)
-    return workspace, numbers(home.get("joints"), f"{source}: octo_safety home joints", None)
+    return low, high
+
+
+def _check_known(element: Element, where: str, children: set[str], attributes: set[str]) -> None:
+    for kind, found, known in (
+        ("element", {child.tag for child in element}, children),
+        ("attribute", set(element.keys()), attributes),
+    ):
+        unknown = sorted(found - known)
+        if unknown:
+            raise RobotModelError(f"{where}: unknown {kind} {', '.join(unknown)}")
+
+
+def _only_child(parent: Element, tag: str, where: str) -> Element:
+    children = parent.findall(tag)
+    if len(children) != 1:
+        raise RobotModelError(f"{where}: expected one {tag} element, found {len(children)}")
+    return children[0]
+
+
+def _text(element: Element, key: str, where: str) -> str:
+    value = element.get(key, "").strip()
+    if not value:
+        raise RobotModelError(f'{where}: attribute "{key}" is missing or empty')
+    return value
 
 
 def _loosened(parameter: str, axis: str, declared: float, asked: float) -> ParameterError:
     return ParameterError(f"{parameter} {axis}: may only tighten the URDF's {declared:g} m, got {asked:g} m")
-
-
-def _only_child(parent: Element, tag: str, source: str) -> Element:
-    children = parent.findall(tag)
-    if len(children) != 1:
-        raise RobotModelError(f"{source}: {parent.tag}: expected one {tag} element, found {len(children)}")
-    return children[0]
