@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pinocchio
 import pytest
 from safety_cell import ROBOTS, model, robot
 from safety_urdf import arm, joint
 
 from octo_ros.errors import RobotModelError
 from octo_ros.safety.compose import quaternion_xyzw
-from octo_ros.safety.limits import JointPosition, WorkspaceBox
+from octo_ros.safety.constraints import JointPosition, WorkspaceBox
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.robot import Robot
 
@@ -95,8 +96,11 @@ def test_chain_holds_the_arm_and_not_the_fingers(name):
 @pytest.mark.parametrize("name", ROBOTS)
 def test_home_keeps_every_limit_with_room_to_move(name):
     options = FilterOptions(joint_margin=0.2, box_inset=0.1)
-    for limit in (JointPosition(robot(name), options), WorkspaceBox(robot(name).workspace, options)):
-        assert limit.outside(robot(name), robot(name).home) == []
+    for limit in (
+        JointPosition(robot(name), options),
+        WorkspaceBox(robot(name), robot(name).workspace, options),
+    ):
+        assert limit.outside(robot(name).home) == []
 
 
 @pytest.mark.parametrize("name", ROBOTS)
@@ -117,13 +121,14 @@ def test_jacobian_is_the_derivative_of_the_tool_pose(name):
 
 
 @pytest.mark.parametrize("name", ROBOTS)
-def test_tool_path_samples_the_straight_line_between_joints(name):
-    start, delta = robot(name).home, np.full(len(robot(name).home), 0.1)
-    positions, rotations = robot(name).tool_path(start, delta, 4)
-    for sample in range(5):
-        position, rotation = model(name).tool(start + delta * sample / 4)
-        assert positions[sample] == pytest.approx(position, abs=1e-12)
-        assert rotations[sample] == pytest.approx(rotation, abs=1e-12)
+def test_tool_poses_are_those_of_each_row(name):
+    joints = robot(name).home + np.linspace(0.0, 0.1, 5)[:, None]
+    positions, rotations = robot(name).tool_poses(joints)
+    for index, row in enumerate(joints):
+        position, rotation = model(name).tool(row)
+        assert positions[index] == pytest.approx(position, abs=1e-12)
+        assert rotations[index] == pytest.approx(rotation, abs=1e-12)
+        assert robot(name).tool_pose(row)[0] == pytest.approx(position, abs=1e-12)
 
 
 def test_prismatic_joint_is_in_metres_and_moves_along_its_axis():
@@ -139,6 +144,35 @@ def test_frame_on_a_branch_of_its_own_is_where_the_workspace_lies():
     beside = Robot.from_urdf(arm(joint("turn"), extra=table, frame="table"), source="test")
     assert beside.tool_pose(np.array([0.0]))[0] == pytest.approx([-0.9, -2.0, -3.0])
     assert beside.jacobian(np.array([0.0]))[:, 0] == pytest.approx([0.0, 0.1, 0.0, 0.0, 0.0, 1.0])
+
+
+def test_everything_is_in_the_axes_of_a_frame_that_is_turned():
+    table = '<link name="table"/>' + joint(
+        "stand", kind="fixed", parent="base", child="table", xyz="1 2 3", rpy="0.3 -0.8 2"
+    )
+    turns = joint("turn", axis="1 2 0.5", xyz="0 0.1 0.2", rpy="1 0 0"), joint("bend", axis="0 1 -1")
+    joints = np.array([0.4, -0.7])
+    level = Robot.from_urdf(arm(*turns, extra=table), source="test")
+    turned = Robot.from_urdf(arm(*turns, extra=table, frame="table"), source="test")
+    turn = pinocchio.rpy.rpyToMatrix(0.3, -0.8, 2.0)
+    (position, rotation), (found, found_rotation) = level.tool_pose(joints), turned.tool_pose(joints)
+    assert turn @ found + (1, 2, 3) == pytest.approx(position, abs=1e-12)
+    assert turn @ found_rotation == pytest.approx(rotation, abs=1e-12)
+    for link in ("link1", "out1", "link2", "tip", "base"):
+        place = turned.link_position(joints, link)
+        assert turn @ place + (1, 2, 3) == pytest.approx(level.link_position(joints, link), abs=1e-12)
+    assert turned.link_position(joints, "table") == pytest.approx(np.zeros(3), abs=1e-12)
+    jacobian = np.kron(np.eye(2), turn) @ turned.jacobian(joints)
+    assert jacobian == pytest.approx(level.jacobian(joints), abs=1e-12)
+    assert turned.reach == pytest.approx(level.reach)
+
+
+def test_a_pose_stays_what_it_was_when_the_next_is_asked_for():
+    position, rotation = robot("fr3").tool_pose(robot("fr3").home)
+    before = position.copy(), rotation.copy()
+    robot("fr3").tool_pose(robot("fr3").home + 0.1)
+    assert np.array_equal(position, before[0])
+    assert np.array_equal(rotation, before[1])
 
 
 def test_frame_above_the_root_joint_and_joints_below_it_do_not_count():

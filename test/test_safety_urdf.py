@@ -121,6 +121,59 @@ def test_invariant_24_bad_box_is_refused(box, words):
     refused(arm(joint("first"), box=box), words)
 
 
+ZONE = '<zone link="{}"><box min="-1 -1 -1" max="1 1 1"/></zone>'
+POST = '<obstacle name="{}"><geometry><sphere radius="0.1"/></geometry></obstacle>'
+
+
+@pytest.mark.parametrize(
+    ("safety", "words"),
+    [
+        (ZONE.format("nowhere"), "zone of link 'nowhere' is no link of the robot; links: base, link1, tip"),
+        (ZONE.format("base"), "zone of link base: no joint of the arm moves the link"),
+        (ZONE.format(""), 'zone: attribute "link" is missing or empty'),
+        (ZONE.format("tip") + ZONE.format("tip"), "zone of link tip: the link has two zones"),
+        ('<zone link="tip"/>', "zone of link tip: expected one box element, found 0"),
+        (ZONE.format("tip").replace("-1 -1 -1", "-1 2 -1"), "link tip box: min y 2 is not below max y 1"),
+        (ZONE.format("tip").replace("-1 -1 -1", "-1 nan -1"), "link tip box min: expected finite numbers"),
+        (ZONE.format("tip").replace("<zone", '<zone frame="a"'), "zone of link tip: unknown attribute frame"),
+        (ZONE.format("tip").replace("</zone>", "<ball/></zone>"), "zone of link tip: unknown element ball"),
+        (POST.format(""), 'obstacle: attribute "name" is missing or empty'),
+        (POST.format("a") + POST.format("a"), "obstacle a: two obstacles have this name"),
+        (POST.format('a" frame="tip'), "obstacle a: unknown attribute frame"),
+        (POST.format("a").replace("<geometry>", "<axis/><geometry>"), "obstacle a: unknown element axis"),
+        ('<obstacle name="a"/>', "obstacle a: expected one geometry with one shape, found []"),
+        (POST.format("a").replace("0.1", "-0.1"), "obstacle a sphere: sizes must be above zero, got [-0.1]"),
+        (POST.format("a").replace("sphere", "plane"), "obstacle a: expected one of box, sphere"),
+        ("<ignore_collision/>", 'ignore_collision: attribute "links" is missing or empty'),
+        (
+            '<ignore_collision links="tip"/>',
+            "ignore_collision links: expected two different links, got 'tip'",
+        ),
+        ('<ignore_collision links="tip tip"/>', "expected two different links, got 'tip tip'"),
+        ('<ignore_collision links="base link1 tip"/>', "expected two different links"),
+        ('<ignore_collision links="base hand"/>', "ignore_collision: link 'hand' is no link of the robot"),
+        ('<ignore_collision links="base tip"><a/></ignore_collision>', "ignore_collision: unknown element a"),
+        ("<home/>", "home joints: expected numbers, the attribute is missing"),
+        ('<home joints="0"/><home joints="0"/>', "expected one home element, found 2"),
+    ],
+)
+def test_declaration_that_leaves_a_doubt_is_refused(safety, words):
+    refused(arm(joint("first"), safety=safety), "octo_safety", words)
+
+
+def test_zones_and_obstacles_are_read():
+    place = '<origin xyz="1 2 3" rpy="0 0 1.5707963267948966"/>'
+    safety = ZONE.format("link1") + POST.format("post").replace("<geometry>", place + "<geometry>")
+    found = Robot.from_urdf(arm(joint("first"), safety=safety), source="arm.urdf")
+    assert [(zone.link, *zone.minimum, *zone.maximum) for zone in found.zones] == [
+        ("link1", -1, -1, -1, 1, 1, 1)
+    ]
+    (post,) = found.obstacles
+    assert (post.name, post.shape.kind, *post.shape.size) == ("post", "sphere", 0.1)
+    expected = [[0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
+    assert post.shape.pose == pytest.approx(np.array(expected), abs=1e-15)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -158,7 +211,16 @@ def test_tree_that_is_no_tree_is_refused():
 
 
 def test_origin_that_is_not_finite_is_refused():
-    refused(arm(joint("first", xyz="0 0 nan")), "arm.urdf")
+    refused(
+        arm(joint("first", xyz="0 0 nan")), "joint first origin xyz: expected finite numbers, got '0 0 nan'"
+    )
+    locked = '<link name="finger"/>' + joint(
+        "grip", kind="fixed", parent="tip", child="finger", xyz="0 inf 0"
+    )
+    refused(arm(joint("first"), extra=locked), "joint grip origin xyz: expected finite numbers")
+    refused(arm(joint("first", xyz="0 0 1e200")), "link link1 does not lie within 10000 m")
+    far = joint("first", kind="prismatic", lower=-1e300)
+    refused(arm(far), "joint first: a position limit is not within 10000 m")
 
 
 def test_options_that_leave_nothing_of_a_range_are_refused_by_name():
