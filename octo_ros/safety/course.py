@@ -12,13 +12,10 @@ from octo_ros.safety.motion import Instant
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import largest
 from octo_ros.safety.robot import Robot
-from octo_ros.safety.tool_servo import ToolServo
+from octo_ros.safety.tool_servo import LOOKAHEAD_S, ToolServo
 
 STRETCH = 1.25
 """An action's velocity holds for so many of the last intervals between actions, where that is the longer."""
-
-LOOKAHEAD_S = 0.1
-"""How far ahead a way out of a posture where nothing moves is looked for [s]."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +59,7 @@ class Course:
         self._left_s = 0.0  # how long the twist goes on
         self._over: tuple[Refusal, ...] = ()  # speeds that the action asked for and did not get
         self._goal: np.ndarray | None = None  # (n,) joints of a detour
+        self._blocked = False  # whether the last step did not lead to the target
         self._resting = True
 
     @property
@@ -92,7 +90,8 @@ class Course:
         self._twist, self._over = twist, tuple(over)
         self._left_s = max(1.0 / options.data_rate_hz, STRETCH * interval_s, dt)
         self._resting = False
-        self._goal = None if self.moves or self._next else self._detour(max(dt, LOOKAHEAD_S))
+        lost = self._blocked or not self.moves
+        self._goal = self._detour(max(dt, LOOKAHEAD_S)) if lost and self._next is None else None
 
     def drop(self) -> None:
         """Forgets the action; the joints come to rest."""
@@ -126,9 +125,11 @@ class Course:
             if not motion.velocity.any():
                 self._goal = None
         else:
-            step = self._servo.advance(self.now, target, dt)
+            ahead = self._ahead(target, LOOKAHEAD_S) if acting > 0.0 else None
+            step = self._servo.advance(self.now, target, dt, ahead)
             motion = step.motion
             refusals.extend(step.refusals)
+            self._blocked = not step.reached
             self.target = target if step.reached else Pose(*self._robot.tool_pose(motion.stop))
         self._resting = not (motion.velocity.any() or self._left_s > 0.0 or refusals)
         return self._follow(motion.end, motion.velocity, dt, _first_of_each(refusals))
@@ -177,9 +178,12 @@ class Course:
     def _detour(self, ahead_s: float) -> np.ndarray | None:
         if not self._twist.any():
             return None
-        target = moved(self.target, self._twist * ahead_s, self._frame)
-        target, _ = self._servo.confined(target, self.tool.position)
-        return self._servo.detour(self.joints, target, ahead_s)
+        return self._servo.detour(self.now, self._ahead(self.target, ahead_s), ahead_s)
+
+    def _ahead(self, target: Pose, ahead_s: float) -> Pose:
+        """Where the action takes `target` within that time, as far as the box allows."""
+        target = moved(target, self._twist * ahead_s, self._frame)
+        return self._servo.confined(target, self.tool.position)[0]
 
 
 def _first_of_each(refusals: list[Refusal]) -> tuple[Refusal, ...]:

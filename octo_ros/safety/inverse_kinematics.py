@@ -18,6 +18,7 @@ STILL = 1e-6  # a step shorter than this is the last [rad or m]
 WEIGHT = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])  # a radian counts as 0.3 m, about the size of a wrist
 DAMPED_BELOW = 0.05  # singular value below which its direction is damped [m/rad]
 DAMPING = 0.1  # at a singular value of zero [m/rad]
+TRUST = 0.3  # longest step, over which the Jacobian may say something [rad or m]
 FAR = 0.3  # further than any single step [rad or m]
 NUDGE = 0.05  # displacement that leaves a singular posture [rad or m]
 
@@ -44,28 +45,34 @@ def solve(
     high: np.ndarray,
     damping: float = DAMPING,
     iterations: int = ITERATIONS,
+    first: np.ndarray | None = None,
 ) -> Solution:
     """Newton steps from `start` (n,) towards `target`.
 
     `low` and `high` (n,), (n,) bound each joint's displacement; a joint that meets its bound
     stays there and the others are solved again. The steps end when the pose is met, when they
-    become negligible, or when a joint has moved further than `FAR`, since the motion will be
-    shortened then and only its direction counts. `damping` is that of a singular value of zero [m/rad].
+    become negligible or no better, or when a joint has moved further than `FAR`, since the motion
+    will be shortened then and only its direction counts. `damping` is that of a singular value
+    of zero [m/rad]. The steps may begin with a displacement, `first` (n,); they then go as far as
+    they need, and are damped so as to be no longer than `TRUST`.
     """
-    delta, clamped, free = np.zeros_like(start), {}, np.ones(len(start), dtype=bool)
+    delta = np.zeros_like(start) if first is None else first
+    clamped, free = {}, np.ones(len(start), dtype=bool)
     before = np.inf
     for _ in range(iterations):
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
         left = float(np.abs(error).max())
-        if left < CONVERGED or left > STALLED * before:
+        if left < CONVERGED or (first is None and left > STALLED * before):
             break
         before = left
+        if first is not None:
+            damping = left / (2.0 * TRUST)  # the longest damped step is error / (2 damping)
         jacobian = robot.jacobian(start + delta)
         step, stopped = bounded_step(jacobian, error, low - delta, high - delta, free, damping)
         clamped.update({joint: float(wish + delta[joint]) for joint, wish in stopped.items()})
         free[list(stopped)] = False
         delta = np.clip(delta + step, low, high)
-        if np.any(np.abs(delta) > FAR) or np.max(np.abs(step)) < STILL:
+        if (first is None and np.any(np.abs(delta) > FAR)) or np.max(np.abs(step)) < STILL:
             break
     return Solution(delta, clamped)
 

@@ -34,8 +34,17 @@ UNNOTICED = 1e-6
 REACHED = (1e-4, 1e-3)
 """Distance [m] and angle [rad] within which a target counts as reached."""
 
+LOOKAHEAD_S = 0.1
+"""How far ahead a way is looked for where the next step has none [s]."""
+
 STUCK = 0.1
 """A motion that brings less than this share of the way calls for a detour."""
+
+LOST = 0.3
+"""A pose that is further away than this share of the way when the joints are there calls for one as well."""
+
+DETOUR_SPEED = 1.0
+"""Fastest joint on a detour [rad/s or m/s]."""
 
 DETOUR = 0.2
 """How far inwards a path along a wall may be drawn, as a share of the way that is asked for."""
@@ -130,52 +139,81 @@ class ToolServo:
             inside = position + way * max(share, 0.0)
         return Pose(self._drawn_in(inside, position, way), target.rotation), refusals
 
-    def advance(self, now: Instant, target: Pose, dt: float) -> Advance:
-        """The motion of `dt` seconds towards `target`, slow early enough to arrive there at rest."""
+    def advance(self, now: Instant, target: Pose, dt: float, ahead: Pose | None = None) -> Advance:
+        """The motion of `dt` seconds towards `target`, slow early enough to arrive there at rest.
+
+        `ahead` is where the target will be `LOOKAHEAD_S` later. Near a singular posture, where the
+        small way to the target has no solution, the joints go the way to that pose, which may have one.
+        """
         low, high = self._position.room(now.joints)
         iterations = ITERATIONS if dt > SOON_S else 2
         try:
             solution = solve(self.robot, now.joints, target, low, high, iterations=iterations)
         except np.linalg.LinAlgError:
             return Advance(self.braking(now, dt), False, (NO_RESULT,))
-        motion, refusals = self._towards(now, solution.delta, dt)
+        out_of_reach = _out_of_reach(self._missing(now.joints + solution.delta, target))
+        delta, over_s = solution.delta, 0.0
+        if out_of_reach and ahead is not None and dt < LOOKAHEAD_S:
+            delta, over_s = solve(self.robot, now.joints, ahead, low, high).delta, LOOKAHEAD_S
+        motion, refusals = self._towards(now, delta, dt, over_s)
         refusals.extend(self._stopped_joints(solution, now.joints))
-        missing = self._missing(now.joints + solution.delta, target)
-        distance, angle = float(np.linalg.norm(missing[:3])), float(np.linalg.norm(missing[3:]))
-        if not refusals and (distance > REACHED[0] or angle > REACHED[1]):
-            refusals.append(_out_of_reach(distance, angle))
+        refusals = refusals or out_of_reach
         return Advance(motion, not refusals, tuple(refusals))
 
     def follow(self, now: Instant, goal: np.ndarray, dt: float) -> Motion:
-        """The motion of `dt` seconds towards the joints `goal` (n,)."""
-        return self._towards(now, goal - now.joints, dt)[0]
+        """The motion of `dt` seconds towards the joints `goal` (n,), no faster than `DETOUR_SPEED`."""
+        way = goal - now.joints
+        return self._towards(now, way, dt, largest(way) / DETOUR_SPEED)[0]
 
-    def detour(self, start: np.ndarray, target: Pose, dt: float) -> np.ndarray | None:
-        """Joints (n,) to go to from rest where the straight way brings next to nothing, None where it does.
+    def detour(self, now: Instant, target: Pose, dt: float) -> np.ndarray | None:
+        """Joints (n,) to go to where the straight way to `target` brings next to nothing, None where it does.
 
-        Beside a wall the path may bend through it: a target drawn a little inwards goes around,
-        and a shorter way bends less. In a singular posture damping may leave nothing: an
-        undamped step is slow but straight, and a nudge changes the posture.
+        In a singular posture (a stretched elbow) no small motion goes one way; a nudge along a
+        singular direction, both ways, leads to a posture from where the target can be reached.
+        Beside a wall the path may bend through it: a target drawn a little inwards goes around, a
+        shorter way bends less, and an undamped step is slow but straight.
         """
+        start = now.joints
         asked = size(self._missing(start, target))
         if asked <= UNNOTICED:
             return None
-        best, shortest = None, (1.0 - STUCK) * asked
-        for index, delta in enumerate(self._ways(start, target, asked)):
-            if size(self._missing(start + delta, target)) >= shortest:
-                continue
-            end = self._towards(Instant.rest(start), delta, dt)[0].end
-            missing = size(self._missing(end, target))
-            if missing < shortest:
-                if index == 0:
-                    return None
-                best, shortest = end, missing
+        low, high = self._position.room(start)
+        straight = solve(self.robot, start, target, low, high).delta
+        left = size(self._missing(start + straight, target))
+        if left > LOST * asked:
+            goal = self._unfolded(now, target, low, high, 0.5 * left, dt)
+            if goal is not None:
+                return goal
+        shortest = size(self._missing(self._towards(now, straight, dt)[0].end, target))
+        if shortest < (1.0 - STUCK) * asked:
+            return None
+        best = None
+        for delta in self._ways(start, target, asked, low, high):
+            if size(self._missing(start + delta, target)) < shortest:
+                end = self._towards(now, delta, dt)[0].end
+                missing = size(self._missing(end, target))
+                if missing < shortest:
+                    best, shortest = end, missing
         return best
 
-    def _ways(self, start: np.ndarray, target: Pose, asked: float) -> Iterator[np.ndarray]:
-        """Displacements (n,): the straight way first, then others."""
-        here, (low, high) = Pose(*self.robot.tool_pose(start)), self._position.room(start)
-        yield solve(self.robot, start, target, low, high).delta
+    def _unfolded(
+        self, now: Instant, target: Pose, low: np.ndarray, high: np.ndarray, enough: float, dt: float
+    ) -> np.ndarray | None:
+        """Joints (n,) out of a singular posture that come nearest to `target`, if they come near `enough`."""
+        best = None
+        for nudge in nudges(self.robot, now.joints, low, high):
+            delta = solve(self.robot, now.joints, target, low, high, first=nudge).delta
+            left = size(self._missing(now.joints + delta, target))
+            left *= 1.0 if delta @ now.velocity < 0.0 else 0.5  # going on is better than turning round
+            if left < enough and largest(self._towards(now, delta, dt, dt)[0].velocity) > STILL:
+                best, enough = now.joints + delta, left
+        return best
+
+    def _ways(
+        self, start: np.ndarray, target: Pose, asked: float, low: np.ndarray, high: np.ndarray
+    ) -> Iterator[np.ndarray]:
+        """Displacements (n,) beside the straight one."""
+        here = Pose(*self.robot.tool_pose(start))
         pull = DETOUR * asked
         low_wall = np.minimum(self._box.minimum + CLEARANCE, here.position + pull)
         high_wall = np.maximum(self._box.maximum - CLEARANCE, here.position - pull)
@@ -186,11 +224,18 @@ class ToolServo:
             yield solve(self.robot, start, goal, low, high, damping).delta
         yield from nudges(self.robot, start, low, high)
 
-    def _towards(self, now: Instant, delta: np.ndarray, dt: float) -> tuple[Motion, list[Refusal]]:
-        """As much of the way `delta` (n,) as the constraints allow in `dt`, and what binds."""
+    def _towards(
+        self, now: Instant, delta: np.ndarray, dt: float, over_s: float = 0.0
+    ) -> tuple[Motion, list[Refusal]]:
+        """As much of the way `delta` (n,) as the constraints allow in `dt`, and what binds.
+
+        The whole way is to take at least `over_s`.
+        """
         if not np.isfinite(delta).all():
             return self.braking(now, dt), [NO_RESULT]
         wish = self._pace.approach(delta, dt)
+        if over_s * largest(wish) > largest(delta):
+            wish = delta / over_s
         if largest(wish) < STILL:
             wish = np.zeros_like(wish)
             if not now.velocity.any():
@@ -263,8 +308,9 @@ class ToolServo:
         ]
 
 
-def _out_of_reach(distance: float, angle: float) -> Refusal:
-    """Nothing but the shape of the arm keeps the tool from its target."""
+def _out_of_reach(missing: np.ndarray) -> list[Refusal]:
+    """What of a displacement (6,) [m, rad] the shape of the arm keeps the tool from; empty where none."""
+    distance, angle = float(np.linalg.norm(missing[:3])), float(np.linalg.norm(missing[3:]))
     if distance > REACHED[0]:
-        return Refusal("tool out of reach by", distance, REACHED[0], "m")
-    return Refusal("tool rotation out of reach by", angle, REACHED[1], "rad")
+        return [Refusal("tool out of reach by", distance, REACHED[0], "m")]
+    return [Refusal("tool rotation out of reach by", angle, REACHED[1], "rad")] if angle > REACHED[1] else []

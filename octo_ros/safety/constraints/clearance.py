@@ -27,6 +27,7 @@ class Clearance(Constraint):
     def __init__(self, robot: Robot, options: FilterOptions) -> None:
         self._clearances = robot.clearances
         self.minimum = options.min_clearance
+        self._separable = self._clearances.widest > self.minimum  # others are closer in every posture
         self._known_at: np.ndarray | None = None  # (n,) joints at which all distances were measured
         self._known = np.zeros(0)  # (pairs,)
 
@@ -45,17 +46,16 @@ class Clearance(Constraint):
         if not self._clearances.names:
             return []
         distances = self._clearances.distances(joints)
-        return [
-            self._refusal(int(pair), distances[pair]) for pair in np.flatnonzero(distances < self.minimum)
-        ]
+        close = np.flatnonzero(self._separable & (distances < self.minimum))
+        return [self._refusal(int(pair), distances[pair]) for pair in close]
 
     def is_outside(self, joints: np.ndarray) -> bool:
         if not self._clearances.names:
             return False
-        if not (self._lowest(joints[None]) < self.minimum).any():
+        if not (self._separable & (self._lowest(joints[None]) < self.minimum)).any():
             return False
         self._measure(joints)
-        return bool((self._known < self.minimum).any())
+        return bool((self._separable & (self._known < self.minimum)).any())
 
     def _lowest(self, joints: np.ndarray) -> np.ndarray:
         """(pairs,) least that each distance can be at any of `joints` (k, n), by what is known."""
@@ -71,7 +71,7 @@ class Clearance(Constraint):
         """Pairs that may come too close during the motion or the braking, by what is known."""
         ends = np.stack((motion.start, motion.stop, motion.lone_stop))
         changes = self._clearances.lipschitz @ np.abs(ends - motion.start).max(axis=0) > UNCHANGED
-        return np.flatnonzero(changes & (self._lowest(ends) < self.minimum + SPARE))
+        return np.flatnonzero(self._separable & changes & (self._lowest(ends) < self.minimum + SPARE))
 
     def _allow(self, motion: Motion, pairs: np.ndarray, sampling: Sampling) -> tuple[float, Refusal | None]:
         step = motion.step_samples(sampling)
