@@ -12,6 +12,12 @@ from octo_ros.safety.motion import Instant
 GENTLE = 0.5
 """Share of the acceleration with which a target is approached, so that bounded jerk does not overshoot."""
 
+SHORTEST_S = 0.01
+"""Steps by which a velocity is planned are no shorter; a shorter step takes its share of one [s].
+
+Planned in ever shorter steps, velocity and acceleration would chase each other around the target.
+"""
+
 
 def largest(vector: np.ndarray) -> float:
     """Size of the largest component."""
@@ -58,6 +64,7 @@ class Pace:
 
     def approach(self, displacement: np.ndarray, dt: float) -> np.ndarray:
         """(n,) velocity of the first of the steps of `dt` that cover `displacement` (n,) and end at rest."""
+        dt = max(dt, SHORTEST_S)
         steep = self.jerk * dt >= 2.0 * self.acceleration  # one step reaches any acceleration
         return paced(displacement, self.acceleration if steep else GENTLE * self.acceleration, dt) / dt
 
@@ -65,7 +72,8 @@ class Pace:
         """(n,) how far towards the velocity `wish` (n,) the joints may come in `dt`."""
         change = wish - now.velocity
         if now.acceleration is not None:
-            change = paced(change, self.jerk, dt)
+            whole = max(dt, SHORTEST_S)
+            change = paced(change, self.jerk, whole) * (dt / whole)
             swing = self.jerk * dt * dt
             change = np.clip(change, now.acceleration * dt - swing, now.acceleration * dt + swing)
         size, allowed = largest(change), self.acceleration * dt
