@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from plain_geometry import Plain
 from safety_urdf import arm, joint, shape, sphere
 
+from octo_ros.safety.bodies.solids import EXACT_DEPTH, SIDES
 from octo_ros.safety.robot import Robot
-from octo_ros.safety.solids import EXACT_DEPTH, SIDES
 
 ROBOTS = ("fr3", "panda", "ur5e")
 FIXED = settings(derandomize=True, deadline=None, max_examples=60)

@@ -12,9 +12,9 @@ import numpy as np
 import pinocchio
 
 from octo_ros.errors import RobotModelError
-from octo_ros.safety.collision import Clearances
-from octo_ros.safety.parts import Part, Place, bare_joints, link_parts, obstacle_parts
-from octo_ros.safety.reach import Reach
+from octo_ros.safety.bodies.collision import Clearances
+from octo_ros.safety.bodies.parts import Part, Place, bare_joints, link_parts, obstacle_parts
+from octo_ros.safety.bodies.reach import Reach
 from octo_ros.safety.urdf import FAR, Tree, frozen, joint_limits, parse_robot
 from octo_ros.safety.workspace import Zone, parse_declaration
 

@@ -29,7 +29,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from octo_ros.errors import ParameterError, RobotModelError
-from octo_ros.safety.shapes import Obstacle, parse_shape
+from octo_ros.safety.bodies.shapes import Obstacle, parse_shape
 from octo_ros.safety.urdf import frozen, numbers
 
 VERSION = "1"

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 
 from octo_ros.errors import RobotModelError
-from octo_ros.safety.shapes import Shape
+from octo_ros.safety.bodies.shapes import Shape
 from octo_ros.safety.urdf import FAR
 
 try:

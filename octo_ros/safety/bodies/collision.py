@@ -8,9 +8,9 @@ from itertools import combinations
 import numpy as np
 import pinocchio
 
-from octo_ros.safety.parts import Part
-from octo_ros.safety.reach import Reach
-from octo_ros.safety.solids import EXACT_DEPTH
+from octo_ros.safety.bodies.parts import Part
+from octo_ros.safety.bodies.reach import Reach
+from octo_ros.safety.bodies.solids import EXACT_DEPTH
 from octo_ros.safety.urdf import frozen
 
 TOGETHER = 0.02

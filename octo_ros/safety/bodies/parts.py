@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from octo_ros.safety.shapes import Obstacle, parse_shape
-from octo_ros.safety.solids import Solid, solid
+from octo_ros.safety.bodies.shapes import Obstacle, parse_shape
+from octo_ros.safety.bodies.solids import Solid, solid
 
 
 @dataclass(frozen=True)
