@@ -8,6 +8,7 @@ import numpy as np
 
 from octo_ros.safety.compose import Pose, moved, pose_error, slowed, tool_velocity
 from octo_ros.safety.decision import Refusal, ToolDelta
+from octo_ros.safety.detour import find_detour
 from octo_ros.safety.motion import Instant
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import largest
@@ -178,7 +179,10 @@ class Course:
     def _detour(self, ahead_s: float) -> np.ndarray | None:
         if not self._twist.any():
             return None
-        return self._servo.detour(self.now, self._ahead(self.target, ahead_s), ahead_s)
+        try:
+            return find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)
+        except np.linalg.LinAlgError:
+            return None  # the next step says so
 
     def _ahead(self, target: Pose, ahead_s: float) -> Pose:
         """Where the action takes `target` within that time, as far as the box allows."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from octo_ros.safety.compose import Pose, moved, pose_error
+from octo_ros.safety.compose import Pose, pose_error
 from octo_ros.safety.constraints import (
     Clearance,
     Constraint,
@@ -19,7 +18,7 @@ from octo_ros.safety.constraints import (
 )
 from octo_ros.safety.constraints.base import SLACK
 from octo_ros.safety.decision import Refusal
-from octo_ros.safety.inverse_kinematics import DAMPING, ITERATIONS, Solution, nudges, size, solve
+from octo_ros.safety.inverse_kinematics import ITERATIONS, Solution, solve
 from octo_ros.safety.motion import Instant, Motion
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import Pace, braked, largest
@@ -34,20 +33,14 @@ UNNOTICED = 1e-6
 REACHED = (1e-4, 1e-3)
 """Distance [m] and angle [rad] within which a target counts as reached."""
 
+DRAWN_IN = 0.02
+"""How far inwards a target is drawn where the tool is beyond a wall, as a share of the way to it."""
+
 LOOKAHEAD_S = 0.1
 """How far ahead a way is looked for where the next step has none [s]."""
 
-STUCK = 0.1
-"""A motion that brings less than this share of the way calls for a detour."""
-
-LOST = 0.3
-"""A pose that is further away than this share of the way when the joints are there calls for one as well."""
-
 DETOUR_SPEED = 1.0
 """Fastest joint on a detour [rad/s or m/s]."""
-
-DETOUR = 0.2
-"""How far inwards a path along a wall may be drawn, as a share of the way that is asked for."""
 
 SOON_S = 0.03
 """A step no longer than that is followed by another before anything can go far wrong [s]."""
@@ -88,6 +81,7 @@ class ToolServo:
 
     Attributes:
         constraints: all of them; each must allow a motion before it is emitted.
+        position, box: of them, the joints' limits and the tool's workspace.
     """
 
     def __init__(self, robot: Robot, options: FilterOptions) -> None:
@@ -96,15 +90,15 @@ class ToolServo:
         self._pace = Pace(self._acceleration, options.max_joint_jerk * (1.0 - SLACK))
         self._slides = options.slide_along_walls
         self._velocity = JointVelocity(robot, options)
-        self._position = JointPosition(robot, options)
+        self.position = JointPosition(robot, options)
         self._speed = ToolSpeed(options)
         workspace = robot.workspace.tightened(options.workspace_min, options.workspace_max)
-        self._box = WorkspaceBox(robot, workspace, options)
+        self.box = WorkspaceBox(robot, workspace, options)
         zones = [LinkZone(robot, zone.link, zone.minimum, zone.maximum, options) for zone in robot.zones]
-        self._spatial: tuple[Constraint, ...] = (self._box, *zones, Clearance(robot, options))
+        self._spatial: tuple[Constraint, ...] = (self.box, *zones, Clearance(robot, options))
         self.constraints: tuple[Constraint, ...] = (
             self._velocity,
-            self._position,
+            self.position,
             self._speed,
             *self._spatial,
         )
@@ -126,13 +120,13 @@ class ToolServo:
 
         Where walls are not slid along, all of the way there is shortened, not only what goes through.
         """
-        low = np.minimum(self._box.minimum + CLEARANCE, position)
-        high = np.maximum(self._box.maximum - CLEARANCE, position)
+        low = np.minimum(self.box.minimum + CLEARANCE, position)
+        high = np.maximum(self.box.maximum - CLEARANCE, position)
         inside = np.clip(target.position, low, high)
         way = target.position - position
         if np.max(np.abs(inside - target.position)) <= UNNOTICED:
             return Pose(self._drawn_in(inside, position, way), target.rotation), []
-        refusals = [self._box.refusal(target.position, low, high)]
+        refusals = [self.box.refusal(target.position, low, high)]
         if not self._slides:
             moving = np.abs(way) > UNNOTICED
             share = float(np.min(((inside - position)[moving] / way[moving]), initial=1.0))
@@ -145,17 +139,17 @@ class ToolServo:
         `ahead` is where the target will be `LOOKAHEAD_S` later. Near a singular posture, where the
         small way to the target has no solution, the joints go the way to that pose, which may have one.
         """
-        low, high = self._position.room(now.joints)
+        low, high = self.position.room(now.joints)
         iterations = ITERATIONS if dt > SOON_S else 2
         try:
             solution = solve(self.robot, now.joints, target, low, high, iterations=iterations)
         except np.linalg.LinAlgError:
             return Advance(self.braking(now, dt), False, (NO_RESULT,))
-        out_of_reach = _out_of_reach(self._missing(now.joints + solution.delta, target))
+        out_of_reach = _out_of_reach(self.missing(now.joints + solution.delta, target))
         delta, over_s = solution.delta, 0.0
         if out_of_reach and ahead is not None and dt < LOOKAHEAD_S:
             delta, over_s = solve(self.robot, now.joints, ahead, low, high).delta, LOOKAHEAD_S
-        motion, refusals = self._towards(now, delta, dt, over_s)
+        motion, refusals = self.towards(now, delta, dt, over_s)
         refusals.extend(self._stopped_joints(solution, now.joints))
         refusals = refusals or out_of_reach
         return Advance(motion, not refusals, tuple(refusals))
@@ -163,68 +157,9 @@ class ToolServo:
     def follow(self, now: Instant, goal: np.ndarray, dt: float) -> Motion:
         """The motion of `dt` seconds towards the joints `goal` (n,), no faster than `DETOUR_SPEED`."""
         way = goal - now.joints
-        return self._towards(now, way, dt, largest(way) / DETOUR_SPEED)[0]
+        return self.towards(now, way, dt, largest(way) / DETOUR_SPEED)[0]
 
-    def detour(self, now: Instant, target: Pose, dt: float) -> np.ndarray | None:
-        """Joints (n,) to go to where the straight way to `target` brings next to nothing, None where it does.
-
-        In a singular posture (a stretched elbow) no small motion goes one way; a nudge along a
-        singular direction, both ways, leads to a posture from where the target can be reached.
-        Beside a wall the path may bend through it: a target drawn a little inwards goes around, a
-        shorter way bends less, and an undamped step is slow but straight.
-        """
-        start = now.joints
-        asked = size(self._missing(start, target))
-        if asked <= UNNOTICED:
-            return None
-        low, high = self._position.room(start)
-        straight = solve(self.robot, start, target, low, high).delta
-        left = size(self._missing(start + straight, target))
-        if left > LOST * asked:
-            goal = self._unfolded(now, target, low, high, 0.5 * left, dt)
-            if goal is not None:
-                return goal
-        shortest = size(self._missing(self._towards(now, straight, dt)[0].end, target))
-        if shortest < (1.0 - STUCK) * asked:
-            return None
-        best = None
-        for delta in self._ways(start, target, asked, low, high):
-            if size(self._missing(start + delta, target)) < shortest:
-                end = self._towards(now, delta, dt)[0].end
-                missing = size(self._missing(end, target))
-                if missing < shortest:
-                    best, shortest = end, missing
-        return best
-
-    def _unfolded(
-        self, now: Instant, target: Pose, low: np.ndarray, high: np.ndarray, enough: float, dt: float
-    ) -> np.ndarray | None:
-        """Joints (n,) out of a singular posture that come nearest to `target`, if they come near `enough`."""
-        best = None
-        for nudge in nudges(self.robot, now.joints, low, high):
-            delta = solve(self.robot, now.joints, target, low, high, first=nudge).delta
-            left = size(self._missing(now.joints + delta, target))
-            left *= 1.0 if delta @ now.velocity < 0.0 else 0.5  # going on is better than turning round
-            if left < enough and largest(self._towards(now, delta, dt, dt)[0].velocity) > STILL:
-                best, enough = now.joints + delta, left
-        return best
-
-    def _ways(
-        self, start: np.ndarray, target: Pose, asked: float, low: np.ndarray, high: np.ndarray
-    ) -> Iterator[np.ndarray]:
-        """Displacements (n,) beside the straight one."""
-        here = Pose(*self.robot.tool_pose(start))
-        pull = DETOUR * asked
-        low_wall = np.minimum(self._box.minimum + CLEARANCE, here.position + pull)
-        high_wall = np.maximum(self._box.maximum - CLEARANCE, here.position - pull)
-        way = pose_error(here, target)
-        for share, damping in ((1.0, DAMPING), (0.3, DAMPING), (1.0, 0.0)):
-            goal = moved(here, share * way, "base")
-            goal = Pose(np.clip(goal.position, low_wall, high_wall), goal.rotation)
-            yield solve(self.robot, start, goal, low, high, damping).delta
-        yield from nudges(self.robot, start, low, high)
-
-    def _towards(
+    def towards(
         self, now: Instant, delta: np.ndarray, dt: float, over_s: float = 0.0
     ) -> tuple[Motion, list[Refusal]]:
         """As much of the way `delta` (n,) as the constraints allow in `dt`, and what binds.
@@ -291,21 +226,19 @@ class ToolServo:
         binding = [refusal for _, refusal in answers if refusal is not None]
         return min(fraction for fraction, _ in answers), binding
 
-    def _missing(self, joints: np.ndarray, target: Pose) -> np.ndarray:
+    def missing(self, joints: np.ndarray, target: Pose) -> np.ndarray:
         """(6,) displacement [m, rad] that the tool at `joints` (n,) lacks to the target."""
         return pose_error(Pose(*self.robot.tool_pose(joints)), target)
 
     def _drawn_in(self, inside: np.ndarray, position: np.ndarray, way: np.ndarray) -> np.ndarray:
         """`inside` (3,), a little further in where the tool is beyond a wall: its path must not bend out."""
-        pull = 0.1 * DETOUR * float(np.linalg.norm(way))
-        low = np.minimum(self._box.minimum, position + pull)
-        high = np.maximum(self._box.maximum, position - pull)
+        pull = DRAWN_IN * float(np.linalg.norm(way))
+        low = np.minimum(self.box.minimum, position + pull)
+        high = np.maximum(self.box.maximum, position - pull)
         return np.clip(inside, low, high)
 
     def _stopped_joints(self, solution: Solution, start: np.ndarray) -> list[Refusal]:
-        return [
-            self._position.refusal(joint, start[joint] + wish) for joint, wish in solution.clamped.items()
-        ]
+        return [self.position.refusal(joint, start[joint] + wish) for joint, wish in solution.clamped.items()]
 
 
 def _out_of_reach(missing: np.ndarray) -> list[Refusal]:
