@@ -19,6 +19,10 @@ STRETCH = 1.25
 """An action's velocity holds for so many of the last intervals between actions, where that is the longer."""
 
 
+NEARLY = 0.2
+"""Share of a detour that is left when the straight way is taken again."""
+
+
 @dataclass(frozen=True)
 class Leg:
     """One step of the commanded joints.
@@ -60,6 +64,7 @@ class Course:
         self._left_s = 0.0  # how long the twist goes on
         self._over: tuple[Refusal, ...] = ()  # speeds that the action asked for and did not get
         self._goal: np.ndarray | None = None  # (n,) joints of a detour
+        self._way = 0.0  # of its fastest joint
         self._blocked = False  # whether the last step did not lead to the target
         self._resting = True
 
@@ -88,11 +93,14 @@ class Course:
             twist, more = slowed(pose_error(self.target, goal) / period, options)
             over = over or more
         self.asked = moved(reference, raw / options.data_rate_hz, options.action_frame)
-        self._twist, self._over = twist, tuple(over)
+        before, self._twist, self._over = self._twist, twist, tuple(over)
         self._left_s = max(1.0 / options.data_rate_hz, STRETCH * interval_s, dt)
         self._resting = False
-        lost = self._blocked or not self.moves
-        self._goal = self._detour(max(dt, LOOKAHEAD_S)) if lost and self._next is None else None
+        if self._next is not None or twist @ before <= 0.0:
+            self._goal = None
+        if self._goal is None and self._next is None and (self._blocked or not self.moves):
+            self._goal = self._detour(max(dt, LOOKAHEAD_S))
+            self._way = 0.0 if self._goal is None else largest(self._goal - self.joints)
 
     def drop(self) -> None:
         """Forgets the action; the joints come to rest."""
@@ -118,11 +126,14 @@ class Course:
         target = moved(self.target, self._twist * acting, self._frame) if acting > 0.0 else self.target
         target, walls = self._servo.confined(target, self.tool.position)
         refusals.extend(walls)
+        if self._goal is not None and largest(self._goal - self.joints) < NEARLY * self._way:
+            self._goal = None
         if self._goal is not None:
             motion = self._servo.follow(self.now, self._goal, dt)
             self.target = Pose(*self._robot.tool_pose(motion.stop))
             way = largest(self._goal - self.joints)
             refusals.append(Refusal("straight way blocked, joints go around by", way, 0.0, "rad"))
+            self._blocked = True
             if not motion.velocity.any():
                 self._goal = None
         else:

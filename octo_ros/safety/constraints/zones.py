@@ -69,8 +69,10 @@ class BoxConstraint(Constraint):
             found = first_violation(branch, np.append(WALL, wanted[-BRANCH:]))
             if found is None:
                 return 1.0, None
-            sample, column = len(line) - 3 + found[0], found[1]
-            fraction = 0.5
+            sample, column = len(line) - 1 + found[0], found[1]
+            room, over = max(end[column], 0.0), max(-branch[found[0]][column], 0.0)
+            # The way of the braking grows with the square of the velocity.
+            fraction = min(0.95, max(0.1, float(np.sqrt(room / max(room + over, WALL)))))
         else:
             sample, column = found
             fraction = (sample - 1) / (len(line) - 1)
