@@ -51,6 +51,9 @@ STILL = 1e-10
 EAGER = 1.1
 """By how much more than a constraint asks a motion is shortened, so that the next round settles it."""
 
+HEADROOM = 2e-4
+"""Share of a speed limit that a faster wish is kept below, so that filtered again it passes unchanged."""
+
 NO_RESULT = Refusal("inverse kinematics without a result", 1.0, 0.0, "")
 
 ROUNDS = 6
@@ -198,7 +201,7 @@ class ToolServo:
         for limit in (self._velocity, self._speed):
             fraction, refusal = limit.allow(self._motion(start, wish, dt))
             if refusal is not None:
-                wish = wish * (fraction * (1.0 - SLACK))
+                wish = wish * (fraction * (1.0 - HEADROOM))
                 refusals.append(refusal)
         return wish, refusals
 
