@@ -8,7 +8,7 @@ NAME = "octo_ros"
 
 ROS_MESSAGES = (
     "rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-srvs", "geometry-msgs", "trajectory-msgs",
-    "diagnostic-msgs", "lifecycle-msgs",
+    "diagnostic-msgs", "lifecycle-msgs", "visualization-msgs",
 )  # fmt: skip
 
 

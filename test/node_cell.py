@@ -27,6 +27,7 @@ from std_srvs.srv import Trigger
 
 from octo_ros.nodes.messages import NORMALIZED_AXES, time_message
 from octo_ros.nodes.processes import NodeProcess
+from octo_ros.nodes.qos import LATCHED
 from octo_ros.resources import share_path
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
@@ -47,6 +48,18 @@ class Process(NodeProcess):
     def interrupt(self) -> None:
         """Asks it to end, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
+
+    def freeze(self) -> None:
+        """Stops the process where it is, as a machine that hangs does."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> int:
+        self.thaw()
+        return super().stop()
 
     def kill(self) -> None:
         """Ends the process at once, as a crash would."""
@@ -77,8 +90,28 @@ class Cell(Node):
     def record(self, kind: type, topic: str) -> list:
         """A list that grows by each message of a topic."""
         received: list = []
-        self.create_subscription(kind, topic, received.append, 10)
+        self.create_subscription(kind, topic, received.append, 1000)
         return received
+
+    def record_numbered(self, kind: type, topic: str) -> list[tuple[int, object]]:
+        """The same, each message with its number in its publisher's sequence, which tells of lost ones."""
+        received: list = []
+
+        def take(message: object, info: dict) -> None:
+            received.append(
+                (info.get("publication_sequence_number", len(received)), message)
+            )  # Humble has none
+
+        self.create_subscription(kind, topic, take, 1000)
+        return received
+
+    def hear_latched(self, kind: type, topic: str, seconds: float = 5.0) -> object | None:
+        """What a subscriber that comes only now gets of a latched topic, None where nothing comes."""
+        received: list = []
+        subscription = self.create_subscription(kind, topic, received.append, LATCHED)
+        self.wait(lambda: bool(received), seconds)
+        self.destroy_subscription(subscription)
+        return received[0] if received else None
 
     def show(self, *cameras: str) -> None:
         """Lets exactly these cameras deliver frames at 20 Hz."""
@@ -109,11 +142,11 @@ class Cell(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         self._actions.publish(message)
 
-    def stream(self, seconds: float, values=STEP) -> None:
-        """Publishes actions at 10 Hz."""
+    def stream(self, seconds: float, values=STEP, names=NORMALIZED_AXES, until=lambda: False) -> None:
+        """Publishes actions at 10 Hz for a time, or until a condition holds."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.act(values)
+        while time.monotonic() < end and not until():
+            self.act(values, names)
             self.spin(0.1)
 
     def spin(self, seconds: float) -> None:

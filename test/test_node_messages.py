@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 from diagnostic_msgs.msg import DiagnosticStatus
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
 from octo_ros.nodes.commands import MODES, CommandContext
@@ -34,7 +35,7 @@ from octo_ros.safety.options import FilterOptions
 from octo_ros.types import ACTION_AXES, Action
 
 JOINTS = ("j1", "j2")
-CONTEXT = CommandContext(JOINTS, "base_link", hold_s=0.1)
+CONTEXT = CommandContext(JOINTS, "base_link", period_s=0.01)
 MOVE = Decision(
     stamp_ns=1_500_000_000,
     status=Status.LIMITED,
@@ -49,6 +50,11 @@ MOVE = Decision(
     refusals=(Refusal("tool speed", 0.4, 0.25, "m/s"), Refusal("action numbers", 6.0, 7.0, "")),
 )
 HOLD = dataclasses.replace(MOVE, dt=0.0, joint_velocities=np.zeros(2), tool_twist=np.zeros(6))
+
+
+def built(mode, decision):
+    """A decision as the message of a command mode."""
+    return MODES[mode].builder(CONTEXT)(decision)
 
 
 @given(st.integers(0, 2**31 * 10**9))
@@ -94,22 +100,22 @@ def test_a_malformed_action_message_says_what_is_wrong(names, positions, expecte
 
 
 def test_a_trajectory_has_one_point_reached_in_the_step_and_no_velocity():
-    message = MODES["joint_trajectory"].build(MOVE, CONTEXT)
+    message = built("joint_trajectory", MOVE)
     (point,) = message.points
     assert list(message.joint_names) == list(JOINTS)
     assert list(point.positions) == [0.1, -0.2]
     assert list(point.velocities) == []
     assert point.time_from_start.nanosec == 100_000_000
-    hold = MODES["joint_trajectory"].build(dataclasses.replace(HOLD), CONTEXT)
-    assert hold.points[0].time_from_start.nanosec == 100_000_000
+    hold = built("joint_trajectory", HOLD)
+    assert hold.points[0].time_from_start.nanosec == 10_000_000
 
 
 def test_joint_positions_are_in_the_robots_order():
-    assert list(MODES["joint_position"].build(MOVE, CONTEXT).data) == [0.1, -0.2]
+    assert list(built("joint_position", MOVE).data) == [0.1, -0.2]
 
 
 def test_a_pose_is_the_tips_in_the_workspace_frame():
-    message = MODES["pose"].build(MOVE, CONTEXT)
+    message = built("pose", MOVE)
     position, orientation = message.pose.position, message.pose.orientation
     assert (message.header.frame_id, time_ns(message.header.stamp)) == ("base_link", MOVE.stamp_ns)
     assert (position.x, position.y, position.z) == (1.0, 2.0, 3.0)
@@ -118,17 +124,22 @@ def test_a_pose_is_the_tips_in_the_workspace_frame():
 
 def test_a_twist_is_the_tips_and_zero_in_a_hold():
     linear, angular = (
-        MODES["twist"].build(MOVE, CONTEXT).twist.linear,
-        MODES["twist"].build(MOVE, CONTEXT).twist.angular,
+        built("twist", MOVE).twist.linear,
+        built("twist", MOVE).twist.angular,
     )
     assert (linear.x, linear.y, linear.z, angular.x, angular.y, angular.z) == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-    still = MODES["twist"].build(HOLD, CONTEXT).twist
+    still = built("twist", HOLD).twist
     assert (still.linear.x, still.linear.y, still.linear.z) == (0.0, 0.0, 0.0)
     assert (still.angular.x, still.angular.y, still.angular.z) == (0.0, 0.0, 0.0)
 
 
-def test_only_velocities_are_repeated_without_pause_in_a_hold():
-    assert [name for name, mode in MODES.items() if mode.hold_always] == ["twist"]
+@pytest.mark.parametrize("mode", list(MODES))
+def test_a_builder_leaves_nothing_of_the_decision_before(mode):
+    """It fills the same message each time."""
+    build = MODES[mode].builder(CONTEXT)
+    first = serialize_message(build(MOVE))
+    assert serialize_message(build(HOLD)) == serialize_message(built(mode, HOLD))
+    assert serialize_message(build(MOVE)) == first
 
 
 def test_a_decision_message_names_every_refusal_with_value_and_bound():
@@ -146,7 +157,11 @@ def test_a_decision_message_names_every_refusal_with_value_and_bound():
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_a_level(status):
     level = decision_message(dataclasses.replace(MOVE, status=status), "r").level
-    expected = {Status.OK: DiagnosticStatus.OK, Status.LIMITED: DiagnosticStatus.WARN}
+    expected = {
+        Status.OK: DiagnosticStatus.OK,
+        Status.LIMITED: DiagnosticStatus.WARN,
+        Status.HOLD: DiagnosticStatus.WARN,
+    }
     assert level == expected.get(status, DiagnosticStatus.ERROR)
 
 

@@ -6,7 +6,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
+import rclpy
 from node_cell import (
+    ACTIVATE,
     CLEANUP,
     CONFIGURE,
     UNCONFIGURED,
@@ -14,6 +16,7 @@ from node_cell import (
     processes,
     urdf_without,
 )
+from std_msgs.msg import Float64
 
 from octo_ros.nodes.safety_parameters import PARAMETERS
 
@@ -42,6 +45,7 @@ def unconfigured(cell, bundle, logs):
         ({"robot_description": urdf_without('lower="-2.7437"', 'lower="9"')}, "fr3_joint1"),
         ({"robot_description": urdf_without('safety version="1"', 'safety version="9"')}, "octo_safety"),
         ({"command_mode": "torque"}, "command_mode"),
+        ({"gripper_mode": "sticky"}, "gripper_mode: expected one of absolute, relative"),
         ({"workspace_max": [9.0, 0.4, 0.7]}, "workspace_max"),
         ({"workspace_min": [0.3, 0.0]}, "workspace_min"),
     ],
@@ -68,3 +72,15 @@ def test_a_misspelt_parameter_ends_the_process_with_one_line(logs, bundle):
         assert started[FILTER].wait(10.0) == 1
         assert "did you mean max_tool_speed?" in started[FILTER].output()
         assert "Traceback" not in started[FILTER].output()
+
+
+def test_a_publisher_that_was_there_first_refuses_activation(cell, logs, bundle):
+    """The filter is asked the moment it starts: it waits until it knows who is there."""
+    node = rclpy.create_node("teleop")
+    node.create_publisher(Float64, "octo/gripper_command", 1)
+    with processes(logs, safety_filter_node={"bundle": bundle, "urdf_file": URDF}) as started:
+        assert cell.change(FILTER, CONFIGURE), started[FILTER].output()
+        assert not cell.change(FILTER, ACTIVATE)
+        said = "cannot activate: other publishers of /octo/gripper_command: /teleop"
+        assert said in started[FILTER].output()
+    node.destroy_node()

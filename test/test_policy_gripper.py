@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_ros.errors import ParameterError
-from octo_ros.policy.gripper import GripperLatch
+from octo_ros.policy.gripper import GripperLatch, relative_opening
 
 
 def test_first_value_decides() -> None:
@@ -57,3 +57,13 @@ def test_reset_is_undecided_again() -> None:
 def test_values_out_of_range(arguments: tuple) -> None:
     with pytest.raises(ParameterError):
         GripperLatch(*arguments)
+
+
+@given(st.floats(0.0, 1.0), st.floats())
+def test_a_relative_opening_stays_in_range_and_passes_what_is_no_number(last: float, change: float) -> None:
+    opening = relative_opening(last, change)
+    if math.isfinite(change):
+        assert 0.0 <= opening <= 1.0
+        assert opening == min(max(last + change, 0.0), 1.0)
+    else:
+        assert math.isnan(opening) if math.isnan(change) else opening == change

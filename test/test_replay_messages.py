@@ -98,7 +98,7 @@ def test_commands(robot, decision, dt):
     decision = dataclasses.replace(decision, dt=dt)
     context = commands.CommandContext(robot.joint_names, robot.workspace.frame, 0.1)
     ours = messages.trajectory_message(decision, robot.joint_names, 0.1)
-    assert same(ours, commands.joint_trajectory(decision, context))
+    assert same(ours, commands.joint_trajectory(context)(decision))
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -7,7 +7,7 @@ from typing import Any
 
 from octo_ros.bags.arm import FollowingArm, RecordedArm
 from octo_ros.bags.log import ReplayLog, Unreadable
-from octo_ros.bags.loop import WATCH_RATE_HZ, ReplayLoop, Ticks
+from octo_ros.bags.loop import COMMAND_RATE_HZ, ReplayLoop, Ticks
 from octo_ros.bags.reader import Bag, Record
 from octo_ros.bags.recorded import RecordedActions
 from octo_ros.bags.stamps import HeaderClock
@@ -74,7 +74,7 @@ class Feed:
         for done, record in enumerate(self._bag.records(self._takers), start=1):
             if ticks is None:
                 self._log.start_ns = record.log_ns
-                ticks = Ticks(record.log_ns, rate_hz, WATCH_RATE_HZ)
+                ticks = Ticks(record.log_ns, rate_hz, COMMAND_RATE_HZ)
                 if self._instruction is not None:
                     self._loop.instruct(self._instruction, record.log_ns)
             for tick in ticks.before(record.log_ns):

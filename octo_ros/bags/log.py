@@ -76,7 +76,7 @@ class ReplayLog:
         states: (time [ns], state) at the start and at each change.
         frame_refusals: (time [ns], refusal) whenever no set of frames was usable and one was due.
         failures: (time [ns], reason) whenever the policy refused its input.
-        commands: number of actions that became a command.
+        commands: number of actions that were accepted and moved the arm, or began to.
         joint_states: number the filter took; joint_states_rejected: reason to number.
     """
 
@@ -112,9 +112,9 @@ class ReplayLog:
         episode = len(self.episodes) - 1
         self.steps.append(Step(episode, action.stamp_ns, action.normalized, action.physical, latency_s))
 
-    def verdict(self, decision: Decision) -> None:
-        """Adds a decision."""
-        self.commands += decision.is_command and decision.status in (Status.OK, Status.LIMITED)
+    def verdict(self, decision: Decision, of_action: bool) -> None:
+        """Adds a decision, on an action or between actions."""
+        self.commands += of_action and decision.status in (Status.OK, Status.LIMITED)
         kinds = dict.fromkeys(self.kind(refusal.limit) for refusal in decision.refusals)
         self.verdicts.append(Verdict(decision.stamp_ns, decision.status, decision.state, tuple(kinds)))
 
@@ -124,8 +124,12 @@ class ReplayLog:
             self.states.append((now_ns, state))
 
     def kind(self, limit: str) -> str:
-        """A limit without the joint or frame it applies to: "joint position", "workspace x"."""
+        """A limit without what it applies to: "joint position", "workspace x", "zone x", "clearance"."""
+        if limit.startswith("clearance "):
+            return "clearance"
         if limit.startswith("workspace "):
             limit = limit.split(" in ")[0]
+        if limit.startswith("zone "):
+            limit = limit.split(" of ")[0]
         words = [word for word in limit.split() if word not in self.joint_names]
         return " ".join(words[:-1] if words and words[-1] == "for" else words)

@@ -23,39 +23,42 @@ from octo_ros.safety.decision import Decision, ToolDelta
 from octo_ros.safety.filter import SafetyFilter
 from octo_ros.types import NANOSECONDS, Action, Observation, Task
 
-WATCH_RATE_HZ = 50.0
-"""How often the filter looks for silence and the joints are read, as in the filter node [Hz]."""
+COMMAND_RATE_HZ = 100.0
+"""How often the filter gives a command and the joints are read, as in the filter node [Hz]."""
 
-HOLD_S = 0.1
-"""Time between two repeats of a hold, as in the filter node [s]."""
+REPEAT_S = 0.1
+"""Time between two repeats of a decision that holds the arm, as in the filter node [s]."""
 
 
 class Sink(Protocol):
-    """Where actions and decisions go."""
+    """Where actions, decisions and commands go."""
 
     def action(self, action: Action, now_ns: int) -> None:
         """An action of the policy."""
 
     def decision(self, decision: Decision, episode: Episode | None) -> None:
-        """A decision of the filter."""
+        """What the filter made of an action, a limit met between actions, or a hold."""
+
+    def command(self, decision: Decision) -> None:
+        """A decision whose command is sent to the arm."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """One instant at which the policy, the filter's watch, or both are due."""
+    """One instant at which the policy, a command of the filter, or both are due."""
 
     now_ns: int
     policy: bool
-    watch: bool
+    command: bool
 
 
 class Ticks:
     """The two rates on the bag's clock, from a start time [ns]."""
 
-    def __init__(self, start_ns: int, policy_hz: float, watch_hz: float) -> None:
+    def __init__(self, start_ns: int, policy_hz: float, command_hz: float) -> None:
         self._start_ns = start_ns
-        self._rates = {"policy": policy_hz, "watch": watch_hz}
-        self._counts = {"policy": 0, "watch": 0}
+        self._rates = {"policy": policy_hz, "command": command_hz}
+        self._counts = {"policy": 0, "command": 0}
 
     def before(self, end_ns: int) -> Iterator[Tick]:
         """The ticks not yet given that lie before `end_ns`, in order."""
@@ -80,7 +83,7 @@ class ReplayLoop:
         reset: whether an instruction starts the history, the filter and the arm anew, as an operator
             does between episodes; without it only the words change.
         log: what happened.
-        sink: takes actions and decisions.
+        sink: takes actions, decisions and commands.
 
     Attributes:
         has_task: whether there is an instruction or a goal image, so that the policy acts.
@@ -105,7 +108,9 @@ class ReplayLoop:
         self._goals: Mapping[str, np.ndarray] = {}
         self.has_task = False
         self._sensed_ns: int | None = None
-        self._hold_due_ns = 0
+        self._repeat_due_ns = 0
+        self._told: set[str] = set()  # limits told of the present action
+        self._sent_ns = -1
 
     def instruct(self, instruction: str, now_ns: int) -> None:
         """A new instruction, which begins an episode; blanks withdraw the one before."""
@@ -126,12 +131,12 @@ class ReplayLoop:
             self._act(self._pacer.arrived(now_ns), now_ns)
 
     def run(self, tick: Tick) -> None:
-        """Joints are read, then the policy acts, then the filter looks for silence; each if it is due."""
+        """Joints are read, then the policy acts, then the filter goes on; each if it is due."""
         self._sense(tick.now_ns)
         if tick.policy:
             self._begin_period(tick.now_ns)
-        if tick.watch:
-            self._watch(tick.now_ns)
+        if tick.command:
+            self._go_on(tick.now_ns)
         self._log.state(tick.now_ns, self._filter.state)
 
     def _set_task(self, now_ns: int, new_episode: bool = True) -> None:
@@ -191,21 +196,35 @@ class ReplayLoop:
         self._log.step(action, latency_s)
         self._sink.action(action, now_ns)
         values = action.physical
-        self._emit(
-            self._filter.step(ToolDelta(action.stamp_ns, values[:3], values[3:6], float(values[6])), now_ns)
-        )
+        delta = ToolDelta(action.stamp_ns, values[:3], values[3:6], float(values[6]))
+        decision = self._filter.step(delta, now_ns)
+        self._send(decision)
+        self._told.clear()
+        self._tell(decision, of_action=True)
 
-    def _watch(self, now_ns: int) -> None:
-        decision = self._filter.watch(now_ns)
+    def _go_on(self, now_ns: int) -> None:
+        """The filter's command between actions; told where it meets another limit, or holds the arm."""
+        decision = self._filter.tick(now_ns)
         if decision is None:
             return
-        if decision.state is not self._log.states[-1][1] or now_ns >= self._hold_due_ns:
-            self._hold_due_ns = now_ns + round(HOLD_S * NANOSECONDS)
-            self._emit(decision)
+        if self._sent_ns != now_ns:
+            self._send(decision)
+        if decision.state.moves:
+            told = {refusal.limit for refusal in decision.refusals} <= self._told
+        else:
+            told = decision.state is self._log.states[-1][1] and now_ns < self._repeat_due_ns
+        if not told:
+            self._tell(decision)
 
-    def _emit(self, decision: Decision) -> None:
+    def _send(self, decision: Decision) -> None:
         if decision.is_command:
+            self._sent_ns = decision.stamp_ns
             self._arm.follow(decision)
-        self._log.verdict(decision)
+            self._sink.command(decision)
+
+    def _tell(self, decision: Decision, of_action: bool = False) -> None:
+        self._repeat_due_ns = decision.stamp_ns + round(REPEAT_S * NANOSECONDS)
+        self._told.update(refusal.limit for refusal in decision.refusals)
+        self._log.verdict(decision, of_action)
         self._log.state(decision.stamp_ns, decision.state)
         self._sink.decision(decision, self._log.episodes[-1] if self._log.episodes else None)

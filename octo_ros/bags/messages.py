@@ -30,6 +30,7 @@ LEVELS = {
     Status.OK: OK,
     Status.LIMITED: WARN,
     Status.INVALID: ERROR,
+    Status.HOLD: WARN,
     Status.STOPPED: ERROR,
     Status.ESTOP: ERROR,
 }
@@ -52,9 +53,9 @@ def chunk_message(action: Action, frame: str, rate_hz: float) -> Any:
     return _new(OUTPUTS["/octo/action_chunk"], header, list(NORMALIZED_AXES), points)
 
 
-def trajectory_message(decision: Decision, joint_names: Sequence[str], hold_s: float) -> Any:
+def trajectory_message(decision: Decision, joint_names: Sequence[str], period_s: float) -> Any:
     """A command for octo/joint_trajectory: one point, to be reached in the step's duration, stamp 0."""
-    point = _point(decision.joint_positions, decision.dt or hold_s)
+    point = _point(decision.joint_positions, decision.dt or period_s)
     return _new(OUTPUTS["/octo/joint_trajectory"], _header(0, ""), list(joint_names), [point])
 
 

@@ -42,18 +42,18 @@ def new_bag(out: Path) -> Writer:
 
 
 class Output:
-    """Takes actions and decisions as they come; a context manager.
+    """Takes actions, decisions and commands as they come; a context manager.
 
     Args:
         directory: an existing, empty directory.
         robot: whose joints are commanded.
         data_rate_hz: spacing of a chunk's steps [Hz].
-        hold_s: time in which a hold is to be reached [s].
+        period_s: time from command to command, in which a hold is to be reached [s].
     """
 
-    def __init__(self, directory: Path, robot: Robot, data_rate_hz: float, hold_s: float) -> None:
+    def __init__(self, directory: Path, robot: Robot, data_rate_hz: float, period_s: float) -> None:
         self._directory, self._robot = directory, robot
-        self._data_rate_hz, self._hold_s = data_rate_hz, hold_s
+        self._data_rate_hz, self._period_s = data_rate_hz, period_s
 
     def __enter__(self) -> Output:
         self._file = _open_table(self._directory / DECISIONS)
@@ -80,12 +80,14 @@ class Output:
         self._write("/octo/action_chunk", now_ns, chunk_message(action, frame, self._data_rate_hz))
 
     def decision(self, decision: Decision, episode: Episode | None) -> None:
-        """Writes a decision to the table and to the bag, and its command to the bag."""
+        """Writes a decision to the table and to the bag."""
         self._decisions.writerow(_decision_row(decision, episode, len(self._robot.joint_names)))
-        if decision.is_command:
-            message = trajectory_message(decision, self._robot.joint_names, self._hold_s)
-            self._write("/octo/joint_trajectory", decision.stamp_ns, message)
         self._write("/octo/safety_decision", decision.stamp_ns, decision_message(decision, self._robot))
+
+    def command(self, decision: Decision) -> None:
+        """Writes the command of a decision to the bag."""
+        message = trajectory_message(decision, self._robot.joint_names, self._period_s)
+        self._write("/octo/joint_trajectory", decision.stamp_ns, message)
 
     def _write(self, topic: str, now_ns: int, message: Any) -> None:
         data = TYPESTORE.serialize_cdr(message, OUTPUTS[topic])

@@ -25,6 +25,8 @@ PREDICTED, RECORDED = "#c04f00", "#0b66a8"
 STATE_COLOURS = {
     FilterState.READY: "#b8bec6",
     FilterState.ACTIVE: "#2a9d6f",
+    FilterState.LIMITED: "#9bc53d",
+    FilterState.HOLD: "#5b7fb5",
     FilterState.STOPPED: "#e6a100",
     FilterState.ESTOP: "#c0271d",
 }
@@ -110,7 +112,7 @@ def timeline_plot(log: ReplayLog) -> str:
         axes.set_yticks(range(len(rows) + 1), ["filter state", *(name for name, _, _ in rows)])
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) + 0.6, -0.6)
-        axes.legend(**LEGEND, ncols=4, handlelength=1.0)
+        axes.legend(**LEGEND, ncols=len(STATE_COLOURS), handlelength=1.0)
         _time_axis(axes, log)
         return _png(figure)
 
@@ -141,7 +143,7 @@ def _event_rows(log: ReplayLog) -> list[tuple[str, np.ndarray, str]]:
     rows = []
     for kind, _ in counts.most_common():
         met = [verdict for verdict in log.verdicts if kind in verdict.kinds]
-        stopped = met[0].state in (FilterState.STOPPED, FilterState.ESTOP)
+        stopped = met[0].state in (FilterState.HOLD, FilterState.STOPPED, FilterState.ESTOP)
         colour = STATE_COLOURS[met[0].state] if stopped else INK
         rows.append((kind, _seconds([verdict.now_ns for verdict in met], log), colour))
     frames: dict[str, list[int]] = {}

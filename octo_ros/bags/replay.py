@@ -18,7 +18,7 @@ import octo_ros
 from octo_ros.bags.arm import choose_arm
 from octo_ros.bags.feed import Feed
 from octo_ros.bags.log import ReplayLog
-from octo_ros.bags.loop import HOLD_S, ReplayLoop
+from octo_ros.bags.loop import COMMAND_RATE_HZ, ReplayLoop
 from octo_ros.bags.output import Output, write_actions
 from octo_ros.bags.reader import Bag
 from octo_ros.bags.recorded import Comparison, RecordedActions
@@ -36,6 +36,9 @@ from octo_ros.resources import robot_urdf
 from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.robot import Robot
+
+NOT_FOLLOWED = ("tracking error", "joint states unchanged in motion")
+"""Kinds of limit that an arm meets which does not follow the commands."""
 
 ALIKE = 3
 """Most warnings of one kind that are repeated word by word."""
@@ -57,6 +60,7 @@ def replay(
     joints: str = "auto",
     options: ActOptions | None = None,
     filter_options: FilterOptions | None = None,
+    check_collisions: bool = True,
     backend: str = "onnxruntime",
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplaySummary:
@@ -81,6 +85,7 @@ def replay(
             begins), or "auto": the bag's where it has this robot's joints.
         options: of the policy; seed and mask_language in it are replaced.
         filter_options: of the safety filter.
+        check_collisions: whether the filter keeps distances between bodies, as the node's parameter.
         backend: what runs the network.
         progress: called with the number of messages done and of all.
 
@@ -91,7 +96,7 @@ def replay(
     if not 0.0 < rate_hz <= 1000.0:
         raise ParameterError(f"rate_hz: expected a rate in (0, 1000] Hz, got {rate_hz}")
     filter_options = filter_options or FilterOptions()
-    model = Robot.from_file(robot_urdf(str(robot)))
+    model = Robot.from_file(robot_urdf(str(robot)), collision=check_collisions)
     manifest = read_bundle(bundle)
     options = _act_options(options, manifest, dataset, seed)
     log = ReplayLog(model.joint_names)
@@ -105,7 +110,7 @@ def replay(
                 log.warn(warning)
         with (
             octo_ros.load_policy(bundle, backend, options) as policy,
-            Output(work, model, filter_options.data_rate_hz, HOLD_S) as output,
+            Output(work, model, filter_options.data_rate_hz, 1.0 / COMMAND_RATE_HZ) as output,
             _warnings_into(log, but_not="octo_ros.policy.policy" if options.mask_language else None),
         ):
             policy.warm_up()
@@ -193,9 +198,9 @@ def _check_outcome(bag: Bag, log: ReplayLog, joints: str) -> None:
         log.warn(f"{len(log.unreadable)} messages could not be used; the first: {first.reason}")
     if log.failures:
         log.warn(f"the policy refused its input {len(log.failures)} times; the first: {log.failures[0][1]}")
-    if joints == "bag" and any("tracking error" in verdict.kinds for verdict in log.verdicts):
+    if joints == "bag" and any(kind in verdict.kinds for verdict in log.verdicts for kind in NOT_FOLLOWED):
         log.warn(
-            "the recorded arm went another way than the commands, so the filter stopped for tracking error; "
+            "the recorded arm went another way than the commands, so the filter stopped it; "
             "joints='follower' (--joints follower) replays with an ideal arm that follows them"
         )
     if not log.steps:

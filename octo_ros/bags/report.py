@@ -250,7 +250,7 @@ def _safety(summary: ReplaySummary, log: ReplayLog) -> str:
     picture = _picture(timeline_plot(log), "time line of the filter's state and of the limits that were met")
     return (
         "<h2>What the safety filter did</h2><p>The state, and a mark for each decision that met a limit. "
-        "While the filter is stopped its hold is repeated ten times a second. "
+        "While the filter holds the arm that is repeated ten times a second. "
         f"{RESET[summary.setting.reset]}</p>{picture}"
         f'<div class="columns" style="margin-top:12px">{tables}</div>{unreadable}'
     )

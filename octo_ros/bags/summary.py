@@ -72,8 +72,9 @@ class ReplaySummary:
         episodes: number of tasks.
         actions: number of actions of the policy.
         latency_p50_s, latency_p95_s: wall-clock time of an action on this machine [s]; None without actions.
-        decisions: filter's status to number of decisions, repeats of a hold included.
-        commands: number of actions that became a command; holds are not counted.
+        decisions: filter's status to number of decisions: on each action, where another limit was met
+            between actions, and repeats of a hold.
+        commands: number of actions that were accepted.
         refusals: kind of limit to number of decisions that met it.
         stops: number of times the filter went to STOPPED or ESTOP.
         frame_refusals: "camera: reason" to number of ticks without a usable set of frames.

@@ -11,6 +11,7 @@ LEVELS = {
     Status.OK: DiagnosticStatus.OK,
     Status.LIMITED: DiagnosticStatus.WARN,
     Status.INVALID: DiagnosticStatus.ERROR,
+    Status.HOLD: DiagnosticStatus.WARN,
     Status.STOPPED: DiagnosticStatus.ERROR,
     Status.ESTOP: DiagnosticStatus.ERROR,
 }

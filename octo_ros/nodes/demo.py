@@ -43,6 +43,8 @@ from octo_ros.types import NANOSECONDS
 FRAMES = "/camera/primary/image_raw"
 INSTRUCTIONS = "/octo/instruction"
 SAMPLE_RATE_HZ = 5.0  # BridgeData V2 was recorded at 5 Hz
+PATIENCE = {"action_timeout_s": 0.7, "max_action_age_s": 0.5}
+"""Of the filter [s]: actions come every 0.2 s, and a desktop may stop for a moment."""
 
 
 @dataclass
@@ -154,7 +156,7 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     cell = Cell()
     try:
         with (
-            started_nodes(cell, robot, bundle, logs) as nodes,
+            started_nodes(cell, robot, bundle, logs, **PATIENCE) as nodes,
             Live(console=console, refresh_per_second=4) as live,
         ):
             for _ in _play(cell, bag, episodes, nodes["policy_node"], nodes["safety_filter_node"]):
@@ -179,17 +181,22 @@ def _emptied(out: Path) -> Path:
 
 
 @contextmanager
-def started_nodes(cell: Node, robot: str, bundle: Path, logs: Path) -> Iterator[dict[str, NodeProcess]]:
+def started_nodes(
+    cell: Node, robot: str, bundle: Path, logs: Path, **safety: float
+) -> Iterator[dict[str, NodeProcess]]:
     """The two nodes, active, and the simulated joint states; each a process, ended on leaving.
+
+    `safety`: parameters of the filter in place of the robot's.
 
     Raises:
         NodeProcessError: one of them did not start.
     """
     file = share_path(f"config/{robot}.yaml")
     urdf = robot_urdf(robot)
+    common = {"bundle": bundle, "data_rate_hz": SAMPLE_RATE_HZ}
     parameters = {
-        "policy_node": {"bundle": bundle, "cameras": "[primary]", "data_rate_hz": SAMPLE_RATE_HZ, "seed": 0},
-        "safety_filter_node": {"bundle": bundle, "urdf_file": urdf, "data_rate_hz": SAMPLE_RATE_HZ},
+        "policy_node": {**common, "cameras": "[primary]", "seed": 0},
+        "safety_filter_node": {**common, "urdf_file": urdf, **safety},
         "joint_state_simulator": {"urdf_file": urdf},
     }
     nodes: dict[str, NodeProcess] = {}

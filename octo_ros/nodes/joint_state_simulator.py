@@ -14,7 +14,9 @@ from octo_ros.errors import ParameterError
 from octo_ros.nodes import spin
 from octo_ros.nodes.commands import MODES
 from octo_ros.nodes.messages import time_message
+from octo_ros.nodes.newest import Newest
 from octo_ros.nodes.parameters import Parameter, declare, read
+from octo_ros.nodes.qos import RELIABLE
 from octo_ros.safety.robot import Robot
 from octo_ros.sim.joint_follower import JointFollower
 from octo_ros.types import NANOSECONDS
@@ -53,27 +55,22 @@ class JointStateSimulator(Node):
         self._last_ns = self._now_ns()
         self._states = self.create_publisher(JointState, "joint_states", 10)
         mode = MODES[values["command_mode"]]
-        callback = self._on_trajectory if mode.kind is JointTrajectory else self._on_positions
-        self.create_subscription(mode.kind, mode.topic, callback, 1)
+        self._positions = self._of_trajectory if mode.kind is JointTrajectory else _of_array
+        self._command = Newest(self, mode.kind, mode.topic, RELIABLE)
         self.create_timer(1.0 / values["rate_hz"], self._advance)
         self.get_logger().info(f"simulating {len(self._robot.joint_names)} joints of {self._robot.source}")
 
-    def _on_trajectory(self, message: JointTrajectory) -> None:
-        if not message.points or sorted(message.joint_names) != sorted(self._robot.joint_names):
-            self.get_logger().error(f"trajectory ignored: joints {list(message.joint_names)}")
-            return
-        by_name = dict(zip(message.joint_names, message.points[-1].positions, strict=False))
-        self._follow([by_name.get(name, np.nan) for name in self._robot.joint_names])
-
-    def _on_positions(self, message: Float64MultiArray) -> None:
-        self._follow(message.data)
-
-    def _follow(self, positions: list[float]) -> None:
-        if not self._follower.follow(np.array(positions)):
-            self.get_logger().error(f"command ignored: {list(positions)}")
+    def _of_trajectory(self, message: JointTrajectory) -> np.ndarray:
+        """(n,) where a trajectory ends, in the robot's order [rad or m]; NaN for a joint left out."""
+        positions = message.points[-1].positions if message.points else ()
+        by_name = dict(zip(message.joint_names, positions, strict=False))
+        return np.array([by_name.get(name, np.nan) for name in self._robot.joint_names])
 
     def _advance(self) -> None:
         now_ns = self._now_ns()
+        command = self._command.take()
+        if command is not None and not self._follower.follow(self._positions(command)):
+            self.get_logger().error(f"command ignored: {command}")
         self._follower.advance((now_ns - self._last_ns) / NANOSECONDS)
         self._last_ns = now_ns
         message = JointState(name=list(self._robot.joint_names))
@@ -86,11 +83,17 @@ class JointStateSimulator(Node):
         return self.get_clock().now().nanoseconds
 
 
+def _of_array(message: Float64MultiArray) -> np.ndarray:
+    """(n,) commanded positions [rad or m]."""
+    return np.array(message.data)
+
+
 def _robot(values: dict) -> Robot:
     if values["robot_description"]:
-        return Robot.from_urdf(values["robot_description"], source="parameter robot_description")
+        source = "parameter robot_description"
+        return Robot.from_urdf(values["robot_description"], source=source, collision=False)
     if values["urdf_file"]:
-        return Robot.from_file(values["urdf_file"])
+        return Robot.from_file(values["urdf_file"], collision=False)
     raise ParameterError("no URDF: expected the parameter robot_description or urdf_file")
 
 

@@ -7,7 +7,7 @@ other exception goes through ErrorProcessing back to unconfigured, with its trac
 from __future__ import annotations
 
 import contextlib
-import logging
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,20 +18,19 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
 
-from octo_ros.errors import OctoRosError
+from octo_ros.errors import OctoRosError, ParameterError
+from octo_ros.nodes.heartbeat import Heartbeat
+from octo_ros.nodes.newest import Newest
 from octo_ros.nodes.parameters import OF_EVERY_NODE, Parameter, declare, read
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
 
 
 class ManagedNode(LifecycleNode):
     """A lifecycle node that subclasses fill with `configure`, `activate`, `deactivate` and `release`.
 
-    `__init__` only declares parameters. They can be changed while the node is unconfigured, and
-    are refused afterwards: they are read once, when it is configured.
+    `__init__` only declares parameters. They can be changed while the node is unconfigured; they
+    are read when it is configured, and afterwards `reconfigure` decides.
+
+    One callback, heartbeat or transition runs at a time.
 
     Args:
         name: the node's name.
@@ -49,6 +48,7 @@ class ManagedNode(LifecycleNode):
         self._fault = False
         self._entities: list[tuple[Callable[[Any], Any], Any]] = []
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._turn = threading.RLock()  # held by whatever of the node's own code runs
         declare(self, self._parameters_table)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         # rclpy answers a transition that the present state does not allow by ending the process.
@@ -68,6 +68,14 @@ class ManagedNode(LifecycleNode):
 
     def release(self) -> None:
         """Gives back what `configure` created, as far as it came; entities of `owned` go by themselves."""
+
+    def reconfigure(self, changed: dict[str, Any]) -> None:
+        """Takes other values of some parameters while the node is configured.
+
+        Raises:
+            OctoRosError: they may not change; none of them has.
+        """
+        raise ParameterError(f"{next(iter(changed))} is read when the node is configured; clean it up first")
 
     # What a subclass uses.
 
@@ -115,6 +123,28 @@ class ManagedNode(LifecycleNode):
         entity = self.create_timer(period_s, self._guarded(callback), clock=clock)
         self._entities.append((self.destroy_timer, entity))
 
+    def newest(self, kind: type, topic: str, qos: Any) -> Newest:
+        """A subscription that lives until `release` and is asked for its newest message."""
+        entity = Newest(self, kind, topic, qos)
+        self._entities.append((Newest.destroy, entity))
+        return entity
+
+    def heartbeat(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Calls back at a steady rate [s] until `release`, whatever clock the node goes by."""
+        errors: list[Exception] = []
+        wake = self.waker(lambda: self.fail(errors.pop()) if errors else None)
+
+        def beat() -> None:
+            if errors:
+                return
+            try:
+                callback()
+            except Exception as error:  # a transition is for the executor's thread
+                errors.append(error)
+                wake()
+
+        self._entities.append((Heartbeat.stop, Heartbeat(period_s, beat, self._turn)))
+
     def serve(self, name: str, callback: Callable[[], tuple[bool, str]]) -> None:
         """A std_srvs/Trigger service ~/name that lives until `release`; the callback says how it went."""
         entity = self.create_service(Trigger, f"~/{name}", self._answering(callback))
@@ -135,7 +165,7 @@ class ManagedNode(LifecycleNode):
 
     def end(self) -> None:
         """Shuts the node down from whatever state it is in; deactivates it first."""
-        with contextlib.suppress(RuntimeError):  # already finalized
+        with self._turn, contextlib.suppress(RuntimeError):  # already finalized
             self.trigger_shutdown()
 
     # Transitions.
@@ -205,20 +235,22 @@ class ManagedNode(LifecycleNode):
 
     def _guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         def guarded(*arguments: Any) -> None:
-            try:
-                callback(*arguments)
-            except Exception as error:
-                self.fail(error)
+            with self._turn:
+                try:
+                    callback(*arguments)
+                except Exception as error:
+                    self.fail(error)
 
         return guarded
 
     def _answering(self, callback: Callable[[], tuple[bool, str]]) -> Callable[[Any, Any], Any]:
         def answer(_: Any, response: Any) -> Any:
-            try:
-                response.success, response.message = callback()
-            except Exception as error:
-                response.success, response.message = False, f"unexpected error: {error}"
-                self.fail(error)
+            with self._turn:
+                try:
+                    response.success, response.message = callback()
+                except Exception as error:
+                    response.success, response.message = False, f"unexpected error: {error}"
+                    self.fail(error)
             return response
 
         return answer
@@ -229,38 +261,23 @@ class ManagedNode(LifecycleNode):
 
     def _on_change_state(self, request: Any, response: Any) -> Any:
         try:
-            return self._answer_change_state(request, response)
+            with self._turn:
+                return self._answer_change_state(request, response)
         except RuntimeError:  # rclpy's RCLError
             self.get_logger().error("that transition is not possible in the present state")
             response.success = False
             return response
 
     def _on_set_parameters(self, parameters: list[RosParameter]) -> SetParametersResult:
-        if self._configured:
-            for parameter in parameters:
-                if not parameter.name.startswith(OF_EVERY_NODE):
-                    reason = f"{parameter.name} is read when the node is configured; clean it up first"
-                    return SetParametersResult(successful=False, reason=reason)
+        changed = {
+            parameter.name: parameter.value
+            for parameter in parameters
+            if not parameter.name.startswith(OF_EVERY_NODE)
+        }
+        if self._configured and changed:
+            try:
+                with self._turn:
+                    self.reconfigure(changed)
+            except OctoRosError as error:
+                return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
-
-
-class NodeLogHandler(logging.Handler):
-    """Hands the warnings of this package's plain Python code to a node's ROS logger."""
-
-    def __init__(self, node: LifecycleNode) -> None:
-        super().__init__(level=logging.INFO)
-        self._logger = node.get_logger()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if record.levelno >= logging.ERROR:
-            self._logger.error(message)
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(message)
-        else:
-            self._logger.info(message)
-
-
-def quiet() -> SubscriptionEventCallbacks:
-    """For one of several subscriptions that differ in QoS: no warning where another one matches."""
-    return SubscriptionEventCallbacks(use_default_callbacks=False)

@@ -22,7 +22,13 @@ from octo_ros.types import ACTION_AXES, NANOSECONDS, NORMALIZED_AXES, Action
 
 def time_message(stamp_ns: int) -> Time:
     """A stamp [ns] as builtin_interfaces/Time."""
-    return Time(sec=stamp_ns // NANOSECONDS, nanosec=stamp_ns % NANOSECONDS)
+    return set_time(Time(), stamp_ns)
+
+
+def set_time(message: Time, stamp_ns: int) -> Time:
+    """The message, set to a stamp [ns]."""
+    message.sec, message.nanosec = divmod(stamp_ns, NANOSECONDS)
+    return message
 
 
 def time_ns(stamp: Time) -> int:
@@ -32,8 +38,13 @@ def time_ns(stamp: Time) -> int:
 
 def duration_message(seconds: float) -> Duration:
     """A duration [s] as builtin_interfaces/Duration."""
-    total_ns = round(seconds * NANOSECONDS)
-    return Duration(sec=total_ns // NANOSECONDS, nanosec=total_ns % NANOSECONDS)
+    return set_duration(Duration(), seconds)
+
+
+def set_duration(message: Duration, seconds: float) -> Duration:
+    """The message, set to a duration [s]."""
+    message.sec, message.nanosec = divmod(round(seconds * NANOSECONDS), NANOSECONDS)
+    return message
 
 
 def action_message(action: Action, frame: str, physical: bool) -> JointState:

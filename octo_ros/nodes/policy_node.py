@@ -25,7 +25,7 @@ from octo_ros.image_messages import to_rgb
 from octo_ros.nodes import spin
 from octo_ros.nodes.cameras import CameraSubscriptions, chosen_cameras
 from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
-from octo_ros.nodes.lifecycle import ManagedNode, quiet
+from octo_ros.nodes.lifecycle import ManagedNode
 from octo_ros.nodes.messages import (
     NORMALIZED_AXES,
     action_message,
@@ -36,7 +36,7 @@ from octo_ros.nodes.messages import (
 )
 from octo_ros.nodes.policy_monitor import PolicyMonitor
 from octo_ros.nodes.policy_parameters import PARAMETERS, open_policy
-from octo_ros.nodes.qos import LATCHED
+from octo_ros.nodes.qos import LATCHED, quiet
 from octo_ros.policy.frames import FrameSync
 from octo_ros.policy.pacing import Pacer
 from octo_ros.types import NANOSECONDS, Action, Observation, Task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -77,6 +78,12 @@ class NodeProcess:
         """Resident memory of the process [byte], from /proc."""
         status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+
+    def cpu_seconds(self) -> float:
+        """CPU time that the process has taken, all its threads together [s], from /proc."""
+        status = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
+        user, system = status.rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _call(self, operator: Node, kind: type, service: str, request: object, seconds: float):
         client = operator.create_client(kind, service)

@@ -1,7 +1,7 @@
 """safety_filter_node: actions and joint states in, safe commands out; a process of its own.
 
-It converts messages and calls the pure `SafetyFilter`. Its watch timer runs on a clock that
-nothing stops or turns back, so that a stalled clock cannot silence it.
+It converts messages and calls the pure `SafetyFilter`: `step` for each action, and `tick` at the
+rate of the commands, on a clock that nothing stops or turns back.
 """
 
 from __future__ import annotations
@@ -9,53 +9,48 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.duration import Duration
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, String
 
 from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ParameterError, RobotModelError
 from octo_ros.nodes import spin
+from octo_ros.nodes.action_reader import ActionReader
+from octo_ros.nodes.command_guard import CommandGuard
 from octo_ros.nodes.commands import MODES, CommandContext
-from octo_ros.nodes.decisions import decision_level, decision_message
-from octo_ros.nodes.lifecycle import ManagedNode, quiet
-from octo_ros.nodes.messages import action_values, status_message, time_message, time_ns
-from octo_ros.nodes.qos import LATCHED
-from octo_ros.nodes.safety_parameters import PARAMETERS, filter_options
-from octo_ros.policy.gripper import GripperLatch
-from octo_ros.policy.normalization import action_statistics, unnormalize
-from octo_ros.safety.decision import Decision, FilterState, Status, ToolDelta
+from octo_ros.nodes.lifecycle import ManagedNode
+from octo_ros.nodes.messages import time_ns
+from octo_ros.nodes.qos import LATCHED, NEWEST, RELIABLE, quiet
+from octo_ros.nodes.robot_source import TOPIC, described_robot
+from octo_ros.nodes.safety_parameters import FILTER_PARAMETERS, PARAMETERS, filter_options
+from octo_ros.nodes.safety_report import SafetyReport
+from octo_ros.policy.normalization import action_statistics
+from octo_ros.safety.decision import Decision, Refusal
 from octo_ros.safety.filter import SafetyFilter
-from octo_ros.safety.robot import Robot
-from octo_ros.types import NANOSECONDS
-
-NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Heard from any publisher, whatever it offers."""
-RELIABLE = QoSProfile(depth=1)
 
 CHANGED_DESCRIPTION = "robot_description has changed; clean up and configure to use the new one"
 
-STATE_LEVELS = {
-    FilterState.READY: DiagnosticStatus.OK,
-    FilterState.ACTIVE: DiagnosticStatus.OK,
-    FilterState.STOPPED: DiagnosticStatus.ERROR,
-    FilterState.ESTOP: DiagnosticStatus.ERROR,
-}
+JOINTS_S = 0.02
+"""How often joint states are looked at between actions [s]."""
 
+GUARD_S = 0.5
+"""How often other publishers of the commands are looked for [s]."""
 
-COUNTED = (*(status.value for status in Status), "joint_states", "joint_states_rejected")
+BRAKING_S = 1.0
+"""Longest time that coming to rest may take when the node is deactivated [s]."""
 
 
 class SafetyFilterNode(ManagedNode):
     """The managed node between the policy and the controller."""
 
     def __init__(self) -> None:
+        self._created_s = time.monotonic()
         super().__init__("safety_filter_node", PARAMETERS)
 
     # Lifecycle.
@@ -65,231 +60,207 @@ class SafetyFilterNode(ManagedNode):
         if not values["bundle"]:
             raise ParameterError("bundle: expected the folder of an exported bundle, got an empty text")
         manifest = read_bundle(values["bundle"])
-        self._notice = manifest.notice
         self._statistics = action_statistics(manifest, values["dataset"] or None)
-        self._description, source = self._robot_description(values)
-        self._robot = Robot.from_urdf(self._description, source=source)
+        described = described_robot(self, values)
+        self._robot, self._urdf = described.robot, described.urdf
         self._options = filter_options(values, self._robot)
         self._mode = MODES[values["command_mode"]]
-        self._command_context = CommandContext(
-            self._robot.joint_names, self._robot.workspace.frame, 1.0 / values["hold_rate_hz"]
-        )
+        self._period_s = 1.0 / values["command_rate_hz"]
+        box = self._robot.workspace
+        self._message = self._mode.builder(CommandContext(self._robot.joint_names, box.frame, self._period_s))
         self._e_stop_pressed = False
         self._description_changed = False
-        self._connect(values, watch_description=source == "topic robot_description")
+        facts = {
+            "command_mode": values["command_mode"],
+            "robot": self._robot.source,
+            "statistics": self._statistics.source,
+            "notice": manifest.notice or "none",
+        }
+        self._report = SafetyReport(self, self._robot, self._urdf, facts)
+        self._connect(watch_description=described.from_topic)
         self._start_over()
-        box = self._robot.workspace
         self.get_logger().info(
-            f"{source}: {len(self._robot.joint_names)} joints, tip {box.tip} within {box.minimum} to "
-            f"{box.maximum} m of {box.frame}; commands on {self._mode.topic}"
+            f"{self._robot.source}: {len(self._robot.joint_names)} joints, tip {box.tip} within "
+            f"{box.minimum} to {box.maximum} m of {box.frame}; commands on {self._commands.topic_name}"
         )
+        if self._robot.clearances.note:
+            self.get_logger().warning(self._robot.clearances.note)
 
     def activate(self) -> None:
         if self._description_changed:
             raise RobotModelError(CHANGED_DESCRIPTION)
+        self._guard.check()
         self._start_over()
 
     def deactivate(self) -> None:
-        """Leaves a last command that moves nothing, and waits until it is delivered."""
-        self._halt(self.now_ns())
-        self._commands.wait_for_all_acked(Duration(seconds=0.2))
+        """Brakes, leaves a last command that moves nothing, and waits until it is delivered."""
+        try:
+            self._come_to_rest()
+        finally:
+            self._halt()
+            self._commands.wait_for_all_acked(Duration(seconds=0.2))
+            self._report.inactive(self.now_ns())
+
+    def reconfigure(self, changed: dict[str, Any]) -> None:
+        """Takes options of the filter that allow less, at once."""
+        options = {parameter.name for parameter in FILTER_PARAMETERS}
+        fixed = {name: value for name, value in changed.items() if name not in options}
+        if fixed:
+            super().reconfigure(fixed)
+        values = {**self._values, **changed}
+        tightened = filter_options(values, self._robot)
+        self._filter.tighten(tightened)
+        self._values, self._options = values, tightened
+        self.get_logger().info(
+            "tightened: " + ", ".join(f"{name} {value}" for name, value in changed.items())
+        )
 
     def _start_over(self) -> None:
-        """A new filter: it waits in READY for a fresh joint state and an action."""
+        """A filter in READY: it waits for a fresh joint state and an action."""
         self._filter = SafetyFilter(self._robot, self._options)
-        self._latch = GripperLatch(self._values["gripper_threshold"], self._values["gripper_votes"])
-        self._last: Decision | None = None
-        self._command: Decision | None = None
-        self._state = self._filter.state
-        self._counts: Counter[str] = Counter()
-        self._joints_rejected = "none"
-        self._hold_due_ns = 0
+        self._reader = ActionReader(self._statistics, self._values)
+        self._sent: Decision | None = None  # the last command
+        self._report.start_over()
         if self._e_stop_pressed:
             self._filter.e_stop(self.now_ns())
 
-    def _connect(self, values: dict, watch_description: bool) -> None:
+    def _connect(self, watch_description: bool) -> None:
         self._commands = self.publisher(self._mode.kind, self._mode.topic, 1)
-        self._gripper = self.publisher(Float64, "octo/gripper_command", 1)
-        self._decisions = self.publisher(DiagnosticStatus, "octo/safety_decision", 10)
-        self._diagnostics = self.reporter(DiagnosticArray, "/diagnostics", 10)
-        self.subscribe(JointState, "joint_states", self._on_joints, NEWEST)
+        self._gripper = self.publisher(Float64, "octo/gripper_command", LATCHED)
+        topics = (self._commands.topic_name, self._gripper.topic_name)
+        self._guard = CommandGuard(self, topics, self._created_s)
+        self._joints = self.newest(JointState, "joint_states", NEWEST)
+        self._joints_due_s = 0.0
         self.subscribe(JointState, "octo/action", self._on_action, NEWEST)
         # Whatever an e-stop publisher offers is heard; latched or reliable ones get what they promise.
         for qos in (NEWEST, RELIABLE, LATCHED):
             self.subscribe(Bool, "octo/e_stop", self._on_e_stop, qos, event_callbacks=quiet())
         if watch_description:
-            self.subscribe(String, "robot_description", self._on_description, LATCHED)
+            self.subscribe(String, TOPIC, self._on_description, LATCHED)
         self.serve("reset", self._reset)
         self.serve("e_stop", self._e_stop)
-        self.timer(1.0 / values["watch_rate_hz"], self._watch, steady=True)
-        self.timer(1.0, self._diagnose, steady=True)
-
-    def _robot_description(self, values: dict) -> tuple[str, str]:
-        """The URDF's text and where it came from: parameter, file or topic, the first there is."""
-        if values["robot_description"]:
-            return values["robot_description"], "parameter robot_description"
-        if values["urdf_file"]:
-            try:
-                return Path(values["urdf_file"]).expanduser().read_text(encoding="utf-8"), values["urdf_file"]
-            except (OSError, UnicodeDecodeError) as error:
-                raise RobotModelError(f"urdf_file: cannot be read: {error}") from error
-        subscription = self.create_subscription(String, "robot_description", lambda _: None, LATCHED)
-        try:
-            deadline = time.monotonic() + values["robot_description_timeout_s"]
-            while time.monotonic() < deadline:
-                with subscription.handle:
-                    taken = subscription.handle.take_message(String, False)
-                if taken is not None:
-                    return taken[0].data, "topic robot_description"
-                time.sleep(0.02)
-        finally:
-            self.destroy_subscription(subscription)
-        raise RobotModelError(
-            "no URDF: expected the parameter robot_description or urdf_file, or a latched message on the "
-            f"topic robot_description; got none within {values['robot_description_timeout_s']:g} s"
-        )
+        self.heartbeat(self._period_s, self._tick)
+        self.timer(GUARD_S, self._look_for_others, steady=True)
+        self.timer(1.0, lambda: self._report.diagnose(self._e_stop_pressed), steady=True)
 
     # Inputs.
-
-    def _on_joints(self, message: JointState) -> None:
-        stamp_ns = time_ns(message.header.stamp)
-        refusal = self._filter.observe_joints(message.name, message.position, stamp_ns, self.now_ns())
-        self._counts["joint_states" if refusal is None else "joint_states_rejected"] += 1
-        self._joints_rejected = str(refusal or "none")
 
     def _on_action(self, message: JointState) -> None:
         if not self.active:
             return
-        delta, malformed = self._delta(message)
-        decision = self._filter.step(delta, self.now_ns())
-        self._emit(decision, malformed)
-        if decision.status in (Status.OK, Status.LIMITED):
-            self._gripper.publish(Float64(data=decision.gripper))
+        now_ns = self.now_ns()
+        self._take_joints(now_ns)
+        action, malformed = self._reader.read(message)
+        decision = self._filter.step(action, now_ns)
+        self._reader.decided(decision)
+        if decision.gripper_goal is not None:
+            self._gripper.publish(Float64(data=decision.gripper_goal))
+        self._send(decision)
+        self._report.action(decision, malformed)
+        self._see(now_ns, "first accepted action")
+
+    def _take_joints(self, now_ns: int) -> None:
+        """The newest joint state, if one came since the last call."""
+        self._joints_due_s = time.monotonic() + JOINTS_S
+        message = self._joints.take()
+        if message is not None:
+            stamp_ns = time_ns(message.header.stamp)
+            refusal = self._filter.observe_joints(message.name, message.position, stamp_ns, now_ns)
+            self._report.joint_state(refusal)
 
     def _on_e_stop(self, message: Bool) -> None:
         self._e_stop_pressed = message.data
         if message.data:
-            self._stop_now("topic octo/e_stop")
+            self._stop(self._filter.e_stop, "topic octo/e_stop")
         else:
             self._filter.release_e_stop()
 
     def _on_description(self, message: String) -> None:
-        if message.data != self._description:
+        if message.data != self._urdf:
             self._description_changed = True
-            self._stop_now(CHANGED_DESCRIPTION)
+            self._stop_for(Refusal(CHANGED_DESCRIPTION, 1.0, 0.0, ""))
 
-    def _delta(self, message: JointState) -> tuple[ToolDelta, str]:
-        """The action in metres and radians, and why it is malformed ("" where it is not).
-
-        A malformed one is all NaN, which the filter rejects as it rejects any other.
-        """
-        values, malformed = np.full(7, np.nan), ""
-        given = action_values(message)
-        if isinstance(given, str):
-            malformed = given
-        else:
-            values, normalized = given
-            if normalized:
-                values = unnormalize(values, self._statistics, self._values["normalization"])
-                if np.isfinite(values).all():
-                    values[6] = self._latch.update(values[6])
-        return ToolDelta(time_ns(message.header.stamp), values[:3], values[3:6], float(values[6])), malformed
+    def _look_for_others(self) -> None:
+        if self.active:
+            for refusal in self._guard.others():
+                self._stop_for(refusal)
 
     # Outputs.
 
-    def _watch(self) -> None:
+    def _tick(self) -> None:
+        self._report.draw(self._filter)
         if not self.active:
             return
         now_ns = self.now_ns()
-        decision = self._filter.watch(now_ns)
-        if decision is None:
-            return
-        steady_ns = time.monotonic_ns()
-        changed = decision.state != self._state
-        if changed or self._mode.hold_always or steady_ns >= self._hold_due_ns:
-            self._hold_due_ns = steady_ns + round(self._command_context.hold_s * NANOSECONDS)
-            self._emit(decision)
+        if time.monotonic() >= self._joints_due_s:
+            self._take_joints(now_ns)
+        decision = self._filter.tick(now_ns)
+        if decision is not None:
+            self._send(decision)
+        self._report.tick(decision, changed=self._see(now_ns))
 
-    def _emit(self, decision: Decision, note: str = "") -> None:
-        """Publishes a decision and its command, and logs a change of state."""
+    def _send(self, decision: Decision) -> None:
         if decision.is_command:
-            self._commands.publish(self._mode.build(decision, self._command_context))
-            self._command = decision
-        self._decisions.publish(decision_message(decision, self._robot.source, note))
-        self._last = decision
-        self._counts[decision.status.value] += 1
-        log = self.get_logger()
-        if decision.status == Status.INVALID:
-            log.warning(f"action rejected: {note or decision.reasons()}", throttle_duration_sec=1.0)
-        if decision.state != self._state:
-            why = decision.reasons() or "first accepted action"
-            line = f"{self._state.value} -> {decision.state.value}: {why}"
-            self._state = decision.state
-            if STATE_LEVELS[decision.state] == DiagnosticStatus.ERROR:
-                log.error(line)
-            else:
-                log.info(line)
+            self._commands.publish(self._message(decision))
+            self._sent = decision
 
-    def _stop_now(self, why: str) -> None:
-        """E-stop; the hold goes out at once."""
-        before = self._state
-        decision = self._filter.e_stop(self.now_ns())
-        if self.active and decision is not None and before != FilterState.ESTOP:
-            self.get_logger().error(f"e-stop: {why}")
-            self._emit(decision)
-        self._state = self._filter.state
+    def _see(self, now_ns: int, why: str = "") -> bool:
+        """Reports the state; returns whether it has changed."""
+        return self._report.state(self._filter.state.value, self._filter.reasons, now_ns, why)
 
-    def _halt(self, now_ns: int) -> None:
+    def _stop_for(self, reason: Refusal) -> None:
+        self._stop(partial(self._filter.fault, reason))
+
+    def _stop(self, stop: Callable[[int], Decision], why: str = "") -> None:
+        """Stops the filter; its first command goes out at once."""
+        before = self._filter.state
+        now_ns = self.now_ns()
+        decision = stop(now_ns)
+        if self.active and self._filter.state is not before:
+            self._send(decision)
+            self._report.decision(decision)
+            self._see(now_ns, why)
+
+    def _come_to_rest(self) -> None:
+        """Goes on at the rate of the commands until the arm stands still."""
+        decision = self._filter.fault(Refusal("deactivated", 1.0, 0.0, ""), self.now_ns())
+        deadline = time.monotonic() + BRAKING_S
+        while decision.is_command and decision.joint_velocities.any() and time.monotonic() < deadline:
+            self._send(decision)
+            time.sleep(self._period_s)
+            decision = self._filter.tick(self.now_ns())
+        self._send(decision)
+
+    def _halt(self) -> None:
         """Publishes the last command as a hold; independent of the filter, which may have failed."""
-        if self._command is not None:
-            still = np.zeros_like(self._command.joint_velocities)
+        if self._sent is not None:
+            still = np.zeros_like(self._sent.joint_velocities)
             hold = dataclasses.replace(
-                self._command, stamp_ns=now_ns, joint_velocities=still, dt=0.0, tool_twist=np.zeros(6)
+                self._sent, stamp_ns=self.now_ns(), joint_velocities=still, dt=0.0, tool_twist=np.zeros(6)
             )
-            self._commands.publish(self._mode.build(hold, self._command_context))
+            self._commands.publish(self._message(hold))
 
-    # Services and diagnostics.
+    # Services.
 
     def _reset(self) -> tuple[bool, str]:
         if not self.active:
             return False, "the node is not active"
         if self._description_changed:
             return False, CHANGED_DESCRIPTION
-        done, message = self._filter.reset(self.now_ns())
-        if done and self._state != self._filter.state:
-            self.get_logger().info(f"{self._state.value} -> {self._filter.state.value}: reset")
-        self._state = self._filter.state
+        others = self._guard.others()
+        if others:
+            return False, others[0].limit
+        now_ns = self.now_ns()
+        self._take_joints(now_ns)
+        done, message = self._filter.reset(now_ns)
+        self._see(now_ns, "reset")
         return done, message
 
     def _e_stop(self) -> tuple[bool, str]:
-        self._stop_now("service e_stop")
+        self._stop(self._filter.e_stop, "service e_stop")
         if not self._e_stop_pressed:
             self._filter.release_e_stop()
         return True, "stopped; ~/reset with fresh joint states starts again"
-
-    def _diagnose(self) -> None:
-        now_ns = self.now_ns()
-        level, message = DiagnosticStatus.WARN, "inactive"
-        if self.active:
-            level, message = STATE_LEVELS[self._state], self._state.value
-            if self._last is not None and self._last.refusals:
-                level = max(level, decision_level(self._last))
-                message += f": {self._last.reasons()}"
-        values = {
-            "state": self._state.value,
-            "e_stop_input": self._e_stop_pressed,
-            "command_mode": self._values["command_mode"],
-            "robot": self._robot.source,
-            "statistics": self._statistics.source,
-            "last_joint_state_rejected": self._joints_rejected,
-            "notice": self._notice or "none",
-            **{name: self._counts[name] for name in COUNTED},
-        }
-        array = DiagnosticArray(
-            status=[status_message("octo safety filter", self._robot.source, level, message, values)]
-        )
-        array.header.stamp = time_message(now_ns)
-        self._diagnostics.publish(array)
 
 
 def main(args: list[str] | None = None) -> int:

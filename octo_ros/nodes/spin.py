@@ -13,9 +13,9 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from octo_ros.errors import OctoRosError
-from octo_ros.nodes.lifecycle import ManagedNode, NodeLogHandler
+from octo_ros.nodes.lifecycle import ManagedNode
 
-POLL_S = 0.05
+POLL_S = 0.1
 """Longest time from a signal to its effect [s]."""
 
 
@@ -58,3 +58,20 @@ def _end(node: Node) -> None:
         node.end()
     node.destroy_node()
     rclpy.try_shutdown()
+
+
+class NodeLogHandler(logging.Handler):
+    """Hands the warnings of this package's plain Python code to a node's ROS logger."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(level=logging.INFO)
+        self._logger = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if record.levelno >= logging.ERROR:
+            self._logger.error(message)
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(message)
+        else:
+            self._logger.info(message)

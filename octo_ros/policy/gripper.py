@@ -1,10 +1,20 @@
-"""The gripper's command: open or closed, and slow to change its mind."""
+"""The gripper's command: open or closed, and slow to change its mind; or moved by changes of its opening."""
 
 from __future__ import annotations
 
 import math
 
 from octo_ros.errors import ParameterError
+
+GRIPPER_MODES = ("absolute", "relative")
+"""What an action's gripper value is: the opening, 1 open, or a change of the last commanded opening."""
+
+
+def relative_opening(last: float, change: float) -> float:
+    """The opening in [0, 1] after a change of the last commanded one; a change that is not finite itself."""
+    if not math.isfinite(change):
+        return change
+    return min(max(last + change, 0.0), 1.0)
 
 
 class GripperLatch:
