@@ -44,25 +44,26 @@ def solve(
     low: np.ndarray,
     high: np.ndarray,
     damping: float = DAMPING,
-    iterations: int = ITERATIONS,
+    tolerance: float = CONVERGED,
     first: np.ndarray | None = None,
 ) -> Solution:
     """Newton steps from `start` (n,) towards `target`.
 
     `low` and `high` (n,), (n,) bound each joint's displacement; a joint that meets its bound
-    stays there and the others are solved again. The steps end when the pose is met, when they
-    become negligible or no better, or when a joint has moved further than `FAR`, since the motion
-    will be shortened then and only its direction counts. `damping` is that of a singular value
-    of zero [m/rad]. The steps may begin with a displacement, `first` (n,); they then go as far as
-    they need, and are damped so as to be no longer than `TRUST`.
+    stays there and the others are solved again. The steps end when the pose is met (after the
+    first, within `tolerance` [m, rad]), when they become negligible or no better, or when a joint
+    has moved further than `FAR`, since the motion will be shortened then and only its direction
+    counts. `damping` is that of a singular value of zero [m/rad]. The steps may begin with a
+    displacement, `first` (n,); they then go as far as they need, and are damped so as to be no
+    longer than `TRUST`.
     """
     delta = np.zeros_like(start) if first is None else first
     clamped, free = {}, np.ones(len(start), dtype=bool)
     before = np.inf
-    for _ in range(iterations):
+    for iteration in range(ITERATIONS):
         error = pose_error(Pose(*robot.tool_pose(start + delta)), target)
         left = float(np.abs(error).max())
-        if left < CONVERGED or (first is None and left > STALLED * before):
+        if left < (tolerance if iteration else CONVERGED) or (first is None and left > STALLED * before):
             break
         before = left
         if first is not None:
@@ -91,6 +92,10 @@ def bounded_step(
     are stopped there one by one, the furthest beyond first, and the rest solved again. Also
     returns the stopped joints and where the solution would have taken them.
     """
+    if free.all():
+        step = damped_step(jacobian, error, damping)
+        if (step >= low).all() and (step <= high).all():
+            return step, {}
     step, stopped, free = np.zeros(len(low)), {}, free.copy()
     while free.any():
         rest = error - jacobian[:, ~free] @ step[~free]

@@ -29,6 +29,9 @@ class MeasuredJoints:
         self._robot = robot
         self._gate = StampGate("joint state", options.max_joint_state_age_s, options.max_action_lead_s)
         self.tighten(options)
+        self._low, self._high = robot.lower - FURTHEST, robot.upper + FURTHEST
+        self._names: list[str] = []  # of the newest message, and where the robot's joints are in it
+        self._places: list[int] = []
         self._unanswered_s = self._unanswered_way = 0.0  # commanded since the measured joints last changed
         self.positions: np.ndarray | None = None
 
@@ -54,22 +57,29 @@ class MeasuredJoints:
             return Refusal("joint state positions, usable", 0.0, 1.0, "")
         if values.shape != (len(names),):
             return Refusal("joint state positions, count", float(values.size), float(len(names)), "")
-        chain = np.empty(len(self._robot.joint_names))
-        for index, name in enumerate(self._robot.joint_names):
-            if names.count(name) != 1:
-                return Refusal(f"joint state entries for {name}", float(names.count(name)), 1.0, "")
-            value, unit = float(values[names.index(name)]), self._robot.units[index]
-            low, high = self._robot.lower[index] - FURTHEST, self._robot.upper[index] + FURTHEST
-            if not np.isfinite(value):
-                return Refusal(f"joint state finite values for {name}", 0.0, 1.0, "")
-            if not low <= value <= high:
-                return Refusal(f"joint state plausible {name}", value, low if value < low else high, unit)
-            chain[index] = value
+        if names != self._names:
+            for name in self._robot.joint_names:
+                if names.count(name) != 1:
+                    return Refusal(f"joint state entries for {name}", float(names.count(name)), 1.0, "")
+            self._names, self._places = names, [names.index(name) for name in self._robot.joint_names]
+        chain = values[self._places]
+        if not ((chain >= self._low) & (chain <= self._high)).all():
+            return self._implausible(chain)
         self._gate.accept(stamp_ns)
         if self.positions is None or not np.array_equal(chain, self.positions):
             self._unanswered_s = self._unanswered_way = 0.0
         self.positions = chain
         return None
+
+    def _implausible(self, chain: np.ndarray) -> Refusal:
+        """What is wrong with measured joints (n,) of which one is not finite or far beyond its limits."""
+        for index, (name, value) in enumerate(zip(self._robot.joint_names, chain, strict=True)):
+            if not np.isfinite(value):
+                return Refusal(f"joint state finite values for {name}", 0.0, 1.0, "")
+            if not self._low[index] <= value <= self._high[index]:
+                bound = self._low[index] if value < self._low[index] else self._high[index]
+                return Refusal(f"joint state plausible {name}", value, bound, self._robot.units[index])
+        raise AssertionError("every joint is plausible")
 
     def commanded(self, displacement: np.ndarray, dt: float) -> None:
         """The joints were sent on by `displacement` (n,) in `dt` seconds; measured ones should change now."""

@@ -18,7 +18,7 @@ from octo_ros.safety.constraints import (
 )
 from octo_ros.safety.constraints.base import SLACK
 from octo_ros.safety.decision import Refusal
-from octo_ros.safety.inverse_kinematics import ITERATIONS, Solution, solve
+from octo_ros.safety.inverse_kinematics import CONVERGED, Solution, solve
 from octo_ros.safety.motion import Instant, Motion
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import Pace, braked, largest
@@ -43,7 +43,10 @@ DETOUR_SPEED = 1.0
 """Fastest joint on a detour [rad/s or m/s]."""
 
 SOON_S = 0.03
-"""A step no longer than that is followed by another before anything can go far wrong [s]."""
+"""A step no longer than that is followed by another, which makes up for what it lacks [s]."""
+
+NEAR = 2e-5
+"""What such a step may lack to a pose that is further away [m, rad]."""
 
 STILL = 1e-10
 """Joint velocity that is none [rad/s or m/s]."""
@@ -143,9 +146,9 @@ class ToolServo:
         small way to the target has no solution, the joints go the way to that pose, which may have one.
         """
         low, high = self.position.room(now.joints)
-        iterations = ITERATIONS if dt > SOON_S else 2
+        tolerance = CONVERGED if dt > SOON_S else NEAR
         try:
-            solution = solve(self.robot, now.joints, target, low, high, iterations=iterations)
+            solution = solve(self.robot, now.joints, target, low, high, tolerance=tolerance)
         except np.linalg.LinAlgError:
             return Advance(self.braking(now, dt), False, (NO_RESULT,))
         out_of_reach = _out_of_reach(self.missing(now.joints + solution.delta, target))
