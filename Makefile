@@ -4,7 +4,7 @@ ROS ?= jazzy
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint soak clean
+.PHONY: demo test lint soak fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/octo_ros demo
@@ -19,6 +19,10 @@ lint: $(VENV)/.test
 # 30 minutes of the two nodes at 10 Hz: memory growth, missed stops.
 soak: $(VENV)/.demo
 	$(BIN)/python bench/soak.py --minutes 30
+
+# 10 minutes of the safety filter under attack on all cores, a million steps and more.
+fuzz: $(VENV)/.test
+	$(BIN)/python bench/fuzz_safety.py --minutes 10
 
 clean:
 	rm -rf $(VENV) build install log out

@@ -5,8 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from run_seed import SEED
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    """Shown before the tests."""
+    return f"random tests: OCTO_SEED={SEED}"
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Shown after the tests where one failed, since a quiet run shows no header."""
+    if terminalreporter.stats.get("failed"):
+        terminalreporter.write_line(f"random tests: repeat these with OCTO_SEED={SEED}")
 
 
 @pytest.fixture(scope="session")

@@ -1,98 +1,51 @@
 """A robot, a clock and a safety filter, for the tests of the filter.
 
-`Cell` checks every command against the limits with a model of its own, read and computed apart
-from the code under test.
+`Cell` checks every decision against the invariants with a model of its own, read and computed
+apart from the code under test.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
-import pinocchio
+from safety_arms import SHIPPED, URDF, Arm, arm
+from safety_model import Model
+from safety_oracle import SAME_TIME_S, Oracle
 
-from octo_ros.safety.decision import Decision, FilterState, Status, ToolDelta
+from octo_ros.safety.decision import Decision, FilterState, Refusal, Status, ToolDelta
 from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.robot import Robot
 
-URDF = Path(__file__).resolve().parent.parent / "urdf"
-ROBOTS = ("fr3", "panda", "ur5e")
+ROBOTS = SHIPPED
 MILLISECOND = 1_000_000
 SECOND = 1000 * MILLISECOND
+LATCHED = {FilterState.STOPPED: Status.STOPPED, FilterState.ESTOP: Status.ESTOP}
+
+__all__ = ["MILLISECOND", "ROBOTS", "SECOND", "URDF", "Cell", "model", "robot", "starts"]
 
 
-class Model:
-    """What the limits are, read from the URDF file with nothing of the package's own code."""
-
-    def __init__(self, name: str) -> None:
-        path = URDF / f"{name}.urdf"
-        root = ElementTree.parse(path).getroot()
-        workspace = root.find("octo_safety/workspace")
-        box = workspace.find("box")
-        self.minimum = np.array(box.get("min").split(), dtype=float)
-        self.maximum = np.array(box.get("max").split(), dtype=float)
-        joints = [joint for joint in root.findall("joint") if joint.get("type") == "revolute"]
-        self.names = [joint.get("name") for joint in joints]
-        limits = [joint.find("limit") for joint in joints]
-        self.lower = np.array([float(limit.get("lower")) for limit in limits])
-        self.upper = np.array([float(limit.get("upper")) for limit in limits])
-        self.velocity = np.array([float(limit.get("velocity")) for limit in limits])
-        self._model = pinocchio.buildModelFromUrdf(str(path))
-        self._data = self._model.createData()
-        self._frame = self._model.getFrameId(workspace.get("frame"), pinocchio.FrameType.BODY)
-        self._tip = self._model.getFrameId(workspace.get("tip"), pinocchio.FrameType.BODY)
-
-    def tool(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position and rotation of the tip in the workspace frame."""
-        full = np.zeros(self._model.nq)
-        full[: len(joints)] = joints
-        pinocchio.framesForwardKinematics(self._model, self._data, full)
-        pose = self._data.oMf[self._frame].actInv(self._data.oMf[self._tip])
-        return pose.translation.copy(), pose.rotation.copy()
-
-    def beyond_joints(self, joints: np.ndarray, margin: float) -> np.ndarray:
-        """How far each joint is beyond its margin, 0 inside."""
-        return np.maximum(np.maximum(self.lower + margin - joints, joints - self.upper + margin), 0.0)
-
-    def beyond_box(self, joints: np.ndarray, inset: float) -> np.ndarray:
-        """How far the tip is beyond each wall of the inset box, 0 inside."""
-        position = self.tool(joints)[0]
-        return np.maximum(np.maximum(self.minimum + inset - position, position - self.maximum + inset), 0.0)
-
-    def is_inside(self, joints: np.ndarray, options: FilterOptions) -> bool:
-        """Whether the joints at rest satisfy every limit."""
-        beyond = (
-            *self.beyond_joints(joints, options.joint_margin),
-            *self.beyond_box(joints, options.box_inset),
-        )
-        return not any(beyond)
-
-
-@cache
 def robot(name: str) -> Robot:
-    """The robot of one URDF file."""
-    return Robot.from_file(URDF / f"{name}.urdf")
+    """The robot of that name, as the package reads it."""
+    return arm(name).robot
 
 
-@cache
 def model(name: str) -> Model:
-    """The independent model of the same file."""
-    return Model(name)
+    """The same robot as the checks read it."""
+    return arm(name).model
 
 
 @cache
-def starts(name: str) -> tuple[np.ndarray, ...]:
+def starts(name: str, count: int = 40) -> tuple[np.ndarray, ...]:
     """Joints that satisfy every limit: home, at random, exactly at a limit, and singular postures."""
-    options, reference = FilterOptions(), model(name)
-    random = np.random.default_rng(7)
+    options, reference, home = FilterOptions(), model(name), robot(name).home
+    oracle, random = Oracle(reference, options), np.random.default_rng(7)
     low, high = reference.lower + options.joint_margin, reference.upper - options.joint_margin
-    found = [np.array(robot(name).home)]
-    wanted = 40
-    while len(found) < wanted:
+    found = [] if home is None else [np.array(home)]
+    for _ in range(20_000):
+        if len(found) == count:
+            break
         joints = random.uniform(np.maximum(low, -np.pi), np.minimum(high, np.pi))
         kind = len(found) % 4
         if kind == 1:  # one or two joints exactly at a margin
@@ -101,51 +54,61 @@ def starts(name: str) -> tuple[np.ndarray, ...]:
         elif kind == 2:  # near zero: stretched elbow, aligned wrist
             joint = random.integers(len(joints))
             joints[joint] = np.clip(random.choice([0.0, 1e-9, -1e-4, 0.01]), low[joint], high[joint])
-        if reference.is_inside(joints, options):
+        if oracle.is_inside(joints):
             found.append(joints)
     return tuple(found)
 
 
-@dataclass
-class Worst:
-    """The smallest margin seen to each limit; below zero is a violation."""
-
-    joint: float = np.inf
-    velocity: float = np.inf
-    braking: float = np.inf
-    tool_speed: float = np.inf
-    rotation_speed: float = np.inf
-    box: float = np.inf
-
-    def note(self, name: str, margin: float) -> float:
-        """Keeps the smaller of `margin` and what was seen, and returns `margin`."""
-        setattr(self, name, min(getattr(self, name), float(margin)))
-        return float(margin)
-
-
 class Cell:
-    """One filter whose robot does exactly as commanded; every output is checked."""
+    """One filter whose robot does as commanded; every output is checked.
+
+    Attributes:
+        measured: (n,) where the robot is.
+        lag: share of the way to a command that the robot has not gone when it reports.
+        now_ns: the clock.
+        oracle: what checks the motion.
+    """
 
     def __init__(
-        self, name: str, start: np.ndarray | None = None, options: FilterOptions | None = None
+        self,
+        name: str | Arm,
+        start: np.ndarray | None = None,
+        options: FilterOptions | None = None,
+        thorough: bool = True,
     ) -> None:
-        self.robot, self.model = robot(name), model(name)
+        found = arm(name) if isinstance(name, str) else name
+        self.robot, self.model = found.robot, found.model
         self.options = options or FilterOptions()
         self.filter = SafetyFilter(self.robot, self.options)
+        self.oracle = Oracle(self.model, self.options, thorough)
         self.measured = np.array(self.robot.home if start is None else start)
+        self.lag = 0.0
         self.now_ns = 1000 * SECOND
-        self.worst = Worst()
-        self.last: np.ndarray | None = None  # the last command, and when it came
-        self.last_ns = 0
+        self.gripper: float | None = None  # the last goal
+        self._state = FilterState.READY
+        self._free = 0  # steps in a row that nothing but acceleration and jerk limited
         self.observe()
 
-    def observe(self, age_ns: int = 0) -> None:
+    @property
+    def last(self) -> np.ndarray | None:
+        """(n,) the last command."""
+        return self.oracle.joints
+
+    @property
+    def worst(self) -> dict[str, float]:
+        """The smallest margin seen to each invariant of motion."""
+        return self.oracle.worst
+
+    def observe(self, age_ns: int = 0) -> Refusal | None:
         """Joint states arrive."""
-        self.filter.observe_joints(self.robot.joint_names, self.measured, self.now_ns - age_ns, self.now_ns)
+        stamp_ns = self.now_ns - age_ns
+        return self.filter.observe_joints(self.robot.joint_names, self.measured, stamp_ns, self.now_ns)
 
     def wait(self, duration_ns: int) -> None:
         """Time passes and a new joint state arrives."""
         self.now_ns += duration_ns
+        if duration_ns < 0:
+            self.oracle.jumped(self.now_ns)
         self.observe()
 
     def act(
@@ -155,6 +118,28 @@ class Cell:
         self.wait(wait_ns)
         return self.step(self.delta(translation, rotation, gripper))
 
+    def drive(
+        self,
+        translation=(0, 0, 0),
+        rotation=(0, 0, 0),
+        gripper=0.5,
+        period_ns: int = 100 * MILLISECOND,
+        tick_ns: int = 10 * MILLISECOND,
+    ) -> Decision:
+        """A fresh action arrives, then the timer fires at `tick_ns` until just before the next one is due."""
+        decision = self.step(self.delta(translation, rotation, gripper))
+        self.go_on(period_ns, tick_ns)
+        return decision
+
+    def go_on(self, duration_ns: int, tick_ns: int = 10 * MILLISECOND) -> Decision | None:
+        """The timer fires every `tick_ns`; returns the last decision."""
+        decision, end_ns = None, self.now_ns + duration_ns
+        while self.now_ns < end_ns:
+            self.wait(min(tick_ns, end_ns - self.now_ns))
+            if self.now_ns < end_ns:
+                decision = self.tick()
+        return decision
+
     def delta(self, translation=(0, 0, 0), rotation=(0, 0, 0), gripper=0.5, age_ns: int = 0) -> ToolDelta:
         """An action stamped `age_ns` ago."""
         translation, rotation = np.asarray(translation, float), np.asarray(rotation, float)
@@ -162,24 +147,44 @@ class Cell:
 
     def step(self, action) -> Decision:
         """Any action at all, valid or not."""
-        decision = self.filter.step(action, self.now_ns)
-        self.check(decision)
-        return decision
+        return self.check(self.filter.step(action, self.now_ns))
 
-    def watch(self) -> Decision | None:
-        """The watch timer fires."""
-        decision = self.filter.watch(self.now_ns)
-        if decision is not None:
-            self.check(decision)
-        return decision
+    def tick(self) -> Decision | None:
+        """The timer fires."""
+        decision = self.filter.tick(self.now_ns)
+        return None if decision is None else self.check(decision)
+
+    def e_stop(self) -> Decision:
+        """The emergency stop is pressed."""
+        return self.check(self.filter.e_stop(self.now_ns))
+
+    def fault(self, limit: str = "another publisher") -> Decision:
+        """Something outside is wrong."""
+        return self.check(self.filter.fault(Refusal(limit, 1.0, 0.0, ""), self.now_ns))
+
+    def reset(self) -> bool:
+        """Asks for a reset; whether it was done."""
+        done = self.filter.reset(self.now_ns)[0]
+        if done:
+            assert self.filter.state is FilterState.READY
+            assert self.filter.commanded is None
+            self.oracle.restart()
+            self._state, self.gripper = FilterState.READY, None
+        return done
+
+    def tighten(self, options: FilterOptions) -> None:
+        """Tighter limits from the next command on."""
+        self.filter.tighten(options)
+        self.options = options
+        self.oracle.tighten(options)
 
     def begin(self) -> Decision:
         """The first action, which takes over the measured joints."""
         decision = self.act()
-        assert self.filter.state is FilterState.ACTIVE
+        assert self.filter.state.moves
         return decision
 
-    def check(self, decision: Decision) -> None:
+    def check(self, decision: Decision) -> Decision:
         """Every output is finite; a command keeps every limit, and the robot follows it."""
         for array in (
             decision.joint_positions, decision.joint_velocities, decision.tool_position,
@@ -187,58 +192,77 @@ class Cell:
             *([refusal.value, refusal.bound] for refusal in decision.refusals),
         ):  # fmt: skip
             assert np.isfinite(array).all(), decision
-        assert 0.0 <= decision.gripper <= 1.0
-        assert (decision.status is Status.OK) <= (not decision.refusals)
-        if not decision.is_command:
-            return
-        if self.last is None:  # invariant 11
-            assert np.max(np.abs(decision.joint_positions - self.measured)) <= 1e-3
-        else:
-            self._check_motion(self.last, decision)
-        self.last, self.last_ns = decision.joint_positions.copy(), self.now_ns
-        self.measured = decision.joint_positions.copy()
+        self._check_state(decision)
+        self._check_gripper(decision)
+        if decision.is_command:
+            self._check_command(decision)
+        self._state = decision.state
+        return decision
 
     def last_position(self, origin: np.ndarray) -> np.ndarray:
         """Where the last command puts the tool, from `origin` [m]."""
         return self.model.tool(self.last)[0] - origin
 
-    def restart(self) -> None:
-        """The filter was reset: the next command is a first one."""
-        self.last = None
+    def _check_state(self, decision: Decision) -> None:
+        """12 and 15: nothing but a reset leaves a stop; and the decision says what the filter is in."""
+        state = decision.state
+        assert state is self.filter.state
+        assert (decision.status is Status.OK) <= (not decision.refusals), decision
+        if self._state in LATCHED:
+            assert state is self._state or state is FilterState.ESTOP, (self._state, decision)
+        if state in LATCHED:
+            assert decision.status is LATCHED[state], decision
+            assert decision.refusals
+        if state is not FilterState.READY and not state.moves:
+            assert self.filter.reasons
 
-    def _check_motion(self, start: np.ndarray, decision: Decision) -> None:
-        end, options, worst = decision.joint_positions, self.options, self.worst
-        before = self.model.beyond_joints(start, options.joint_margin)
-        after = self.model.beyond_joints(end, options.joint_margin)
-        # 1 and 9: inside stays inside, and no violation grows.
-        assert worst.note("joint", -np.max(np.where(before > 0.0, after - before - 1e-9, after))) >= 0.0
-        dt = (self.now_ns - self.last_ns) * 1e-9
-        if np.array_equal(start, end):
-            assert not decision.joint_velocities.any() and not decision.tool_twist.any()
-            self._check_path(start, end, 1.0)
+    def _check_gripper(self, decision: Decision) -> None:
+        """23: in range, a goal only where it changes, and a stop keeps it."""
+        assert 0.0 <= decision.gripper <= 1.0
+        if decision.gripper_goal is not None:
+            assert decision.gripper_goal == decision.gripper != self.gripper
+            assert decision.state.moves
+            self.gripper = decision.gripper_goal
+        assert self.gripper is None or decision.gripper == self.gripper
+
+    def _check_command(self, decision: Decision) -> None:
+        joints, last = decision.joint_positions, self.last
+        assert np.array_equal(joints, self.filter.commanded)
+        resumes = self._state is FilterState.HOLD and decision.state.moves
+        if last is None or resumes:  # 11
+            assert np.max(np.abs(joints - self.measured)) <= 1e-3
+            assert not decision.joint_velocities.any()
+            assert not self.oracle.velocity.any(), "resumed while the joints still moved"
+            self.oracle.restart()
+        is_free = decision.state is FilterState.ACTIVE and decision.status is Status.OK
+        self._free = self._free + 1 if is_free else 0
+        before, last_ns = self.oracle.velocity, self.oracle.time_ns
+        self.oracle.emit(self.now_ns, joints, self._free > 2)
+        if decision.dt > 0.0:
+            assert abs(decision.dt - (self.now_ns - last_ns) * 1e-9) < SAME_TIME_S, decision
+            way = decision.joint_velocities * decision.dt
+            assert np.allclose(way, joints - last, rtol=1e-9, atol=1e-14), decision
+        else:
+            assert not decision.joint_velocities.any(), decision
+            assert not decision.tool_twist.any(), decision
+            assert last is None or resumes or np.array_equal(joints, last), decision
+        if not decision.state.moves and not resumes:
+            self._check_braking(before, self.oracle.velocity, decision)
+        position, rotation = self.model.tool(joints)
+        assert np.allclose(decision.tool_position, position, rtol=0.0, atol=1e-9)
+        x, y, z, w = decision.tool_quaternion
+        assert np.allclose(
+            rotation[:, 0], [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)]
+        )
+        self.measured = joints - self.lag * (joints - self.measured)
+
+    def _check_braking(self, before: np.ndarray, after: np.ndarray, decision: Decision) -> None:
+        """In a stop or a hold the joints slow down along a straight line, as fast as they may."""
+        dt = decision.dt
+        if dt == 0.0:
             return
-        # 3: the joint velocity, and the speed from which the joint still brakes before its margin.
-        velocity = (end - start) / dt
-        bound = 0.9 * self.model.velocity
-        assert worst.note("velocity", np.min(bound - np.abs(velocity))) >= 0.0
-        room = np.where(velocity > 0, self.model.upper - end, end - self.model.lower) - options.joint_margin
-        envelope = np.sqrt(2.0 * options.max_joint_acceleration * np.maximum(room, 0.0))
-        assert worst.note("braking", np.min(envelope - np.abs(velocity))) >= -1e-9
-        assert np.allclose(decision.joint_velocities, velocity, rtol=1e-6, atol=1e-9)
-        self._check_path(start, end, dt)
-
-    def _check_path(self, start: np.ndarray, end: np.ndarray, dt: float) -> None:
-        """6 and 7: tool speed and box at 50 samples of the segment."""
-        options, worst = self.options, self.worst
-        before = self.model.beyond_box(start, options.box_inset)
-        last_position, last_rotation = self.model.tool(start)
-        for sample in range(1, 51):
-            joints = start + (end - start) * (sample / 50)
-            beyond = self.model.beyond_box(joints, options.box_inset)
-            assert worst.note("box", -np.max(np.where(before > 0.0, beyond - before - 1e-9, beyond))) >= 0.0
-            position, rotation = self.model.tool(joints)
-            speed = np.linalg.norm(position - last_position) * 50 / dt
-            turn = np.linalg.norm(pinocchio.log3(last_rotation.T @ rotation)) * 50 / dt
-            assert worst.note("tool_speed", options.max_tool_speed - speed) >= 0.0
-            assert worst.note("rotation_speed", options.max_tool_rotation_speed - turn) >= 0.0
-            last_position, last_rotation = position, rotation
+        fastest = np.max(np.abs(before))
+        left = max(fastest - self.options.max_joint_acceleration * dt, 0.0)
+        slack = 1e-5 * fastest + 1e-7
+        assert abs(np.max(np.abs(after)) - left) <= slack, (before, after, decision)
+        assert np.max(np.abs(after * fastest - before * left)) <= slack * max(fastest, 1.0), (before, after)

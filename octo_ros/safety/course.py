@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +14,26 @@ from octo_ros.safety.motion import Instant
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import largest
 from octo_ros.safety.robot import Robot
-from octo_ros.safety.tool_servo import LOOKAHEAD_S, ToolServo
+from octo_ros.safety.tool_servo import LOOKAHEAD_S, ToolServo, Way
 
 STRETCH = 1.25
 """An action's velocity holds for so many of the last intervals between actions, where that is the longer."""
 
+
+PROGRESS = 0.1
+"""Share of the way asked for `LOOKAHEAD_S` that a detour has to bring for another one to be looked for."""
+
+ALIKE = 0.9
+"""Cosine of two actions from which they count as the same."""
+
+PAUSE_S = 0.5
+"""Time without a search after which another action is worth new ones [s]."""
+
+RETRY_S = 2.0
+"""Time without a search after which the same action is worth one more [s]."""
+
+PATIENCE = 8
+"""Searches that may bring nothing, one after the other."""
 
 NEARLY = 0.2
 """Share of a detour that is left when the straight way is taken again."""
@@ -63,8 +79,13 @@ class Course:
         self._frame = "base"
         self._left_s = 0.0  # how long the twist goes on
         self._over: tuple[Refusal, ...] = ()  # speeds that the action asked for and did not get
+        self._lead: Way | None = None  # to a pose further ahead; `_led` says that it was looked for
+        self._led = False
         self._goal: np.ndarray | None = None  # (n,) joints of a detour
         self._way = 0.0  # of its fastest joint
+        self._searched: tuple[Pose, np.ndarray] | None = None  # tool and twist at the last search
+        self._fruitless = 0  # searches in a row that did not bring the tool on
+        self._search_age_s = 0.0
         self._blocked = False  # whether the last step did not lead to the target
         self._resting = True
 
@@ -94,13 +115,14 @@ class Course:
             over = over or more
         self.asked = moved(reference, raw / options.data_rate_hz, options.action_frame)
         before, self._twist, self._over = self._twist, twist, tuple(over)
+        self._lead, self._led = None, False
         self._left_s = max(1.0 / options.data_rate_hz, STRETCH * interval_s, dt)
         self._resting = False
         if self._next is not None or twist @ before <= 0.0:
             self._goal = None
-        if self._goal is None and self._next is None and (self._blocked or not self.moves):
-            self._goal = self._detour(max(dt, LOOKAHEAD_S))
-            self._way = 0.0 if self._goal is None else largest(self._goal - self.joints)
+        stuck = self._goal is None and self._next is None and (self._blocked or not self.moves)
+        if stuck and self._may_search():
+            self._search(max(dt, LOOKAHEAD_S))
 
     def drop(self) -> None:
         """Forgets the action; the joints come to rest."""
@@ -120,6 +142,7 @@ class Course:
             return self._change_at_rest(dt)
         if self._resting:
             return Leg(dt, self.now.velocity, np.zeros(6), ())
+        self._search_age_s += dt
         acting = min(dt, self._left_s)
         self._left_s -= acting
         refusals = list(self._over) if acting > 0.0 else []
@@ -137,8 +160,9 @@ class Course:
             if not motion.velocity.any():
                 self._goal = None
         else:
-            ahead = self._ahead(target, LOOKAHEAD_S) if acting > 0.0 else None
-            step = self._servo.advance(self.now, target, dt, ahead)
+            step = self._servo.advance(self.now, target, dt, self._lead if acting > 0.0 else None)
+            if not (step.reached or self._led) and dt < LOOKAHEAD_S:
+                self._look_ahead()
             motion = step.motion
             refusals.extend(step.refusals)
             self._blocked = not step.reached
@@ -187,13 +211,40 @@ class Course:
         )
         return Leg(leg.dt, leg.velocity, leg.twist, (slower,))
 
-    def _detour(self, ahead_s: float) -> np.ndarray | None:
-        if not self._twist.any():
-            return None
-        try:
-            return find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)
-        except np.linalg.LinAlgError:
-            return None  # the next step says so
+    def _may_search(self) -> bool:
+        """Whether a detour may be there: the last ones brought the tool on, or the action is another one.
+
+        Where nothing helped, joints would go around again and again.
+        """
+        if self._searched is None:
+            return True
+        begin, twist = self._searched
+        size = float(np.linalg.norm(self._twist))
+        way = pose_error(begin, self.tool)
+        if self._frame == "tool":
+            way = np.concatenate((self.tool.rotation.T @ way[:3], self.tool.rotation.T @ way[3:]))
+        same = self._twist @ twist > ALIKE * size * float(np.linalg.norm(twist))
+        came_on = way @ self._twist > PROGRESS * LOOKAHEAD_S * size * size
+        if came_on or (self._search_age_s > PAUSE_S and not same):
+            self._fruitless = 0
+        elif self._search_age_s > RETRY_S:
+            self._fruitless = min(self._fruitless, PATIENCE - 1)
+        return self._fruitless < PATIENCE
+
+    def _search(self, ahead_s: float) -> None:
+        """Looks for a detour, which takes a while."""
+        self._searched, self._search_age_s = (self.tool, self._twist), 0.0
+        self._fruitless += 1
+        if self._twist.any():
+            with contextlib.suppress(np.linalg.LinAlgError):  # the next step says so
+                self._goal = find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)
+        self._way = 0.0 if self._goal is None else largest(self._goal - self.joints)
+
+    def _look_ahead(self) -> None:
+        """Finds the way to where the action leads, once an action."""
+        self._led = True
+        with contextlib.suppress(np.linalg.LinAlgError):
+            self._lead = self._servo.way_ahead(self.now, self._ahead(self.target, LOOKAHEAD_S))
 
     def _ahead(self, target: Pose, ahead_s: float) -> Pose:
         """Where the action takes `target` within that time, as far as the box allows."""

@@ -18,7 +18,7 @@ from octo_ros.safety.constraints import (
 )
 from octo_ros.safety.constraints.base import SLACK
 from octo_ros.safety.decision import Refusal
-from octo_ros.safety.inverse_kinematics import CONVERGED, Solution, solve
+from octo_ros.safety.inverse_kinematics import CONVERGED, Solution, size, solve
 from octo_ros.safety.motion import Instant, Motion
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import Pace, braked, largest
@@ -38,6 +38,9 @@ DRAWN_IN = 0.02
 
 LOOKAHEAD_S = 0.1
 """How far ahead a way is looked for where the next step has none [s]."""
+
+NEARER = 0.1
+"""Share of the way to a pose further ahead that has to be possible."""
 
 DETOUR_SPEED = 1.0
 """Fastest joint on a detour [rad/s or m/s]."""
@@ -78,6 +81,19 @@ class Advance:
     refusals: tuple[Refusal, ...]
 
 
+@dataclass(frozen=True)
+class Way:
+    """Where the joints go, and how fast.
+
+    Attributes:
+        joints: (n,) [rad or m].
+        speed: of the fastest joint [rad/s or m/s], above zero.
+    """
+
+    joints: np.ndarray
+    speed: float
+
+
 class ToolServo:
     """Composes the constraints of one robot.
 
@@ -98,13 +114,18 @@ class ToolServo:
         self._velocity = JointVelocity(robot, options)
         self.position = JointPosition(robot, options)
         self._speed = ToolSpeed(options)
+        self._speeds = (
+            "tool speed",
+            "tool rotation speed",
+            *(f"joint velocity {n}" for n in robot.joint_names),
+        )
         workspace = robot.workspace.tightened(options.workspace_min, options.workspace_max)
         self.box = WorkspaceBox(robot, workspace, options)
         zones = [LinkZone(robot, zone.link, zone.minimum, zone.maximum, options) for zone in robot.zones]
         self._spatial: tuple[Constraint, ...] = (self.box, *zones, Clearance(robot, options))
         self.constraints: tuple[Constraint, ...] = (
-            self._velocity,
             self.position,
+            self._velocity,
             self._speed,
             *self._spatial,
         )
@@ -139,11 +160,11 @@ class ToolServo:
             inside = position + way * max(share, 0.0)
         return Pose(self._drawn_in(inside, position, way), target.rotation), refusals
 
-    def advance(self, now: Instant, target: Pose, dt: float, ahead: Pose | None = None) -> Advance:
+    def advance(self, now: Instant, target: Pose, dt: float, way: Way | None = None) -> Advance:
         """The motion of `dt` seconds towards `target`, slow early enough to arrive there at rest.
 
-        `ahead` is where the target will be `LOOKAHEAD_S` later. Near a singular posture, where the
-        small way to the target has no solution, the joints go the way to that pose, which may have one.
+        Near a singular posture, where the small way to the target has no solution, the joints go the
+        `way` to a pose further ahead, which may have one.
         """
         low, high = self.position.room(now.joints)
         tolerance = CONVERGED if dt > SOON_S else NEAR
@@ -153,12 +174,22 @@ class ToolServo:
             return Advance(self.braking(now, dt), False, (NO_RESULT,))
         out_of_reach = _out_of_reach(self.missing(now.joints + solution.delta, target))
         delta, over_s = solution.delta, 0.0
-        if out_of_reach and ahead is not None and dt < LOOKAHEAD_S:
-            delta, over_s = solve(self.robot, now.joints, ahead, low, high).delta, LOOKAHEAD_S
+        if out_of_reach and way is not None:
+            delta = way.joints - now.joints
+            over_s = largest(delta) / way.speed
         motion, refusals = self.towards(now, delta, dt, over_s)
         refusals.extend(self._stopped_joints(solution, now.joints))
         refusals = refusals or out_of_reach
         return Advance(motion, not refusals, tuple(refusals))
+
+    def way_ahead(self, now: Instant, ahead: Pose) -> Way | None:
+        """The way to where the target is `LOOKAHEAD_S` later, None where the joints come no nearer."""
+        low, high = self.position.room(now.joints)
+        delta = solve(self.robot, now.joints, ahead, low, high).delta
+        before, after = self.missing(now.joints, ahead), self.missing(now.joints + delta, ahead)
+        if size(after) > (1.0 - NEARER) * size(before) or not delta.any():
+            return None
+        return Way(now.joints + delta, largest(delta) / LOOKAHEAD_S)
 
     def follow(self, now: Instant, goal: np.ndarray, dt: float) -> Motion:
         """The motion of `dt` seconds towards the joints `goal` (n,), no faster than `DETOUR_SPEED`."""
@@ -186,10 +217,11 @@ class ToolServo:
         fraction, refusals = self._allowed(motion)
         if fraction == 1.0:
             return motion, []
-        if wish.any():
+        if wish.any() and any(refusal.limit in self._speeds for refusal in refusals):
             wish, slower = self._slowed(now.joints, wish, dt)
-            refusals = slower or refusals
-        return self._shortened(now, self._paced(now, wish, dt, creeps), dt, refusals)
+            motion = self._motion(now.joints, self._paced(now, wish, dt, creeps), dt)
+            refusals, fraction = slower or refusals, self._least(motion)
+        return self._shortened(now, motion, fraction), refusals
 
     def _motion(self, start: np.ndarray, velocity: np.ndarray, dt: float) -> Motion:
         return Motion(self.robot, start, velocity, dt, self._acceleration)
@@ -208,21 +240,29 @@ class ToolServo:
                 refusals.append(refusal)
         return wish, refusals
 
-    def _shortened(
-        self, now: Instant, wish: np.ndarray, dt: float, refusals: list[Refusal]
-    ) -> tuple[Motion, list[Refusal]]:
-        """The most of the velocity `wish` (n,) over braking that is allowed, and what binds."""
-        brake = braked(now.velocity, self._acceleration, dt)
-        over, share = wish - brake, 1.0
-        for _ in range(ROUNDS):
-            motion = self._motion(now.joints, brake + share * over, dt)
-            fraction, binding = self._allowed(motion)
+    def _shortened(self, now: Instant, motion: Motion, fraction: float) -> Motion:
+        """The most of `motion` over braking that is allowed; about `fraction` of its velocity is."""
+        brake = braked(now.velocity, self._acceleration, motion.dt)
+        over, share = motion.velocity - brake, 1.0
+        rounds, least = (ROUNDS, 0.5) if now.velocity.any() or motion.dt > SOON_S else (2, 0.2)
+        for _ in range(rounds):
             if fraction == 1.0:
-                return motion, refusals
-            refusals.extend(binding)
+                return motion
             less = EAGER * (1.0 - fraction) * largest(motion.velocity) / max(largest(over), STILL)
-            share = max(0.5 * share, share - less)
-        return self._motion(now.joints, brake, dt), refusals
+            share = max(least * share, share - less)
+            motion = motion.at(brake + share * over)
+            fraction = self._least(motion)
+        return motion if fraction == 1.0 else motion.at(brake)
+
+    def _least(self, motion: Motion) -> float:
+        """1 where all constraints allow `motion`, else the fraction that the first one does that binds."""
+        if largest(motion.velocity) < STILL:
+            return 1.0
+        for constraint in self.constraints:
+            fraction, refusal = constraint.allow(motion)
+            if refusal is not None:
+                return fraction
+        return 1.0
 
     def _allowed(self, motion: Motion) -> tuple[float, list[Refusal]]:
         """The fraction that all constraints allow, and every one that binds."""
