@@ -26,6 +26,7 @@ class Bodies:
     Attributes:
         pairs: names (a, b) of each pair, sorted.
         roughness: (pairs,) by how much a polygon around a round side may be wider [m].
+        widest: (pairs,) about the most that each pair is ever apart [m].
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class Bodies:
                 candidates.setdefault(links, []).append(pinocchio.CollisionPair(first, second))
         self._longest = _longest(root, self._geometry)
         self._join(candidates)
-        if candidates:
-            low, high = _ranges(model, root, chain)
-            random = np.random.default_rng(0)
-            most = np.max(
-                [self.distances(low + random.random(len(low)) * (high - low)) for _ in range(300)], axis=0
-            )
-            far = dict(zip(self.pairs, most > ALWAYS_NEAR, strict=True))
-            self._join({links: found for links, found in candidates.items() if far[links]})
+        low, high = _ranges(model, root, chain)
+        random, self.widest = np.random.default_rng(0), np.full(len(candidates), -np.inf)
+        for _ in range(300 if candidates else 0):
+            found = self.distances(low + random.random(len(low)) * (high - low))
+            self.widest = np.maximum(self.widest, found)
+        kept = self.widest > ALWAYS_NEAR
+        self._join({links: candidates[links] for links, keep in zip(self.pairs, kept, strict=True) if keep})
+        self.widest = self.widest[kept]
 
     def distances(self, full: np.ndarray) -> np.ndarray:
         """(pairs,) distance of each pair at the configuration (nq,) of the whole model [m]."""

@@ -19,6 +19,7 @@ FEW, SHORT, OFTEN = 5, 0.05, 16
 
 GROWTH = 1e-9  # by which rounding may take a violation further out [rad or m]
 CREEP = 1e-6  # by which it may do so in all [rad or m]
+CLEARANCE = 0.02  # kept by bodies that can never be as far apart as is asked for [m]
 DISTANCE = 1e-5  # accuracy of a distance between two bodies [m]
 SAME_TIME_S = 1e-6  # two commands closer than this are one [s]
 SLACK = 5e-9  # where the braking may end beyond a bound, by rounding of the velocity [rad or m]
@@ -98,7 +99,7 @@ class Oracle:
     def is_inside(self, joints: np.ndarray) -> bool:
         """Whether `joints` (n,) at rest satisfy every limit."""
         distances = self.model.distances(joints)
-        return bool(np.all(self.beyond(joints) <= 0.0) and np.all(distances >= self.options.min_clearance))
+        return bool(np.all(self.beyond(joints) <= 0.0) and np.all(distances >= self._wanted()))
 
     def _may_go_on(self) -> bool:
         """Whether the arm's velocity keeps the limits, and it can still stop within them."""
@@ -134,8 +135,13 @@ class Oracle:
 
     def _to_keep(self, distances: np.ndarray) -> np.ndarray:
         """(pairs,) distances that may not be undercut from here on, in doubt about a round side's shape."""
-        near = distances < self.options.min_clearance
-        return np.where(near, distances - self.model.bodies.roughness, self.options.min_clearance)
+        wanted = self._wanted()
+        return np.where(distances < wanted, distances - self.model.bodies.roughness, wanted)
+
+    def _wanted(self) -> np.ndarray:
+        """(pairs,) distance that each pair keeps where it can [m]."""
+        asked = self.options.min_clearance
+        return np.where(self.model.bodies.widest > 1.2 * asked, asked, min(asked, CLEARANCE))
 
     def _note(self, invariant: str, margins: np.ndarray | float, detail: str, *values: object) -> None:
         """Keeps the smallest margin; below zero it is a violation, and `detail` is filled with `values`."""

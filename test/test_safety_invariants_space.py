@@ -217,6 +217,25 @@ def test_invariant_20_retreat_from_an_obstacle_always_passes(name, seed, ticks):
     assert np.max(np.abs(cell.last - start)) > np.radians(1.0) * 0.5 or cell.worst["20 distance"] >= 0.0
 
 
+@pytest.mark.parametrize("clearance", [0.02, 0.065])
+def test_invariant_20_bodies_that_are_never_as_far_apart_as_is_asked_for_do_not_touch(clearance):
+    reference, random = model("fr3"), np.random.default_rng(1)
+    row = reference.bodies.pairs.index(("fr3_hand", "fr3_link5"))  # 0.062 m apart at the most
+    oracle, start = Oracle(reference, FilterOptions()), reference.lower
+    while not (0.022 < reference.distances(start)[row] < 0.03 and oracle.is_inside(start)):
+        start = random.uniform(reference.lower + 0.1, reference.upper - 0.1)
+    cell = Cell("fr3", start, FilterOptions(min_clearance=clearance), thorough=False)
+    cell.begin()
+    for _ in range(60):
+        slopes = [
+            reference.distances(cell.last + change)[row] - reference.distances(cell.last - change)[row]
+            for change in np.eye(7) * 1e-4
+        ]
+        way = -reference.jacobian(cell.last) @ np.array(slopes)
+        push(cell, [(way / np.linalg.norm(way), 0.05, 1)])
+        assert reference.distances(cell.last)[row] >= 0.02 - 1e-5
+
+
 @pytest.mark.parametrize("name", [*SHAPES, "random"])
 @examples(7)
 @given(data=st.data(), plan=pushes, pace=paces(), frame=frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from octo_ros.safety.bodies.collision import TOGETHER
 from octo_ros.safety.constraints.base import Constraint, first_violation
 from octo_ros.safety.decision import Refusal
 from octo_ros.safety.motion import BRANCH, Motion, Sampling
@@ -20,14 +21,16 @@ UNCHANGED = 1e-12
 class Clearance(Constraint):
     """Every checked pair of bodies keeps a distance; a pair that is closer comes no closer.
 
+    A pair that is never as far apart as is asked for keeps `TOGETHER`.
+
     A distance changes by no more than the pair's Lipschitz bound times the way of the joints.
     Distances measured once therefore clear all motions near them, and most steps measure none.
     """
 
     def __init__(self, robot: Robot, options: FilterOptions) -> None:
         self._clearances = robot.clearances
-        self.minimum = options.min_clearance
-        self._separable = self._clearances.widest > self.minimum  # others are closer in every posture
+        asked = options.min_clearance
+        self.minimum = np.where(self._clearances.widest > asked, asked, min(asked, TOGETHER))  # (pairs,)
         self._known_at: np.ndarray | None = None  # (n,) joints at which all distances were measured
         self._known = np.zeros(0)  # (pairs,)
 
@@ -46,16 +49,16 @@ class Clearance(Constraint):
         if not self._clearances.names:
             return []
         distances = self._clearances.distances(joints)
-        close = np.flatnonzero(self._separable & (distances < self.minimum))
+        close = np.flatnonzero(distances < self.minimum)
         return [self._refusal(int(pair), distances[pair]) for pair in close]
 
     def is_outside(self, joints: np.ndarray) -> bool:
         if not self._clearances.names:
             return False
-        if not (self._separable & (self._lowest(joints[None]) < self.minimum)).any():
+        if not (self._lowest(joints[None]) < self.minimum).any():
             return False
         self._measure(joints)
-        return bool((self._separable & (self._known < self.minimum)).any())
+        return bool((self._known < self.minimum).any())
 
     def _lowest(self, joints: np.ndarray) -> np.ndarray:
         """(pairs,) least that each distance can be at any of `joints` (k, n), by what is known."""
@@ -71,19 +74,20 @@ class Clearance(Constraint):
         """Pairs that may come too close during the motion or the braking, by what is known."""
         ends = np.stack((motion.start, motion.stop, motion.lone_stop))
         changes = self._clearances.lipschitz @ np.abs(ends - motion.start).max(axis=0) > UNCHANGED
-        return np.flatnonzero(self._separable & changes & (self._lowest(ends) < self.minimum + SPARE))
+        return np.flatnonzero(changes & (self._lowest(ends) < self.minimum + SPARE))
 
     def _allow(self, motion: Motion, pairs: np.ndarray, sampling: Sampling) -> tuple[float, Refusal | None]:
         step = motion.step_samples(sampling)
         joints = motion.joints(sampling)
         distances = np.array([self._clearances.distances(sample, pairs) for sample in joints])
-        wanted = np.full(len(distances), self.minimum + SPARE)
-        wanted[: step + 1] = self.minimum
-        found = first_violation(distances[:-BRANCH], wanted[:-BRANCH])
+        margins = distances - self.minimum[pairs]
+        wanted = np.full(len(distances), SPARE)
+        wanted[: step + 1] = 0.0
+        found = first_violation(margins[:-BRANCH], wanted[:-BRANCH])
         fraction = 0.5
         if found is None:
-            branch = np.vstack((distances[step], distances[-BRANCH:]))
-            found = first_violation(branch, np.full(1 + BRANCH, self.minimum))
+            branch = np.vstack((margins[step], margins[-BRANCH:]))
+            found = first_violation(branch, np.zeros(1 + BRANCH))
             if found is None:
                 return 1.0, None
             sample = len(distances) - BRANCH - 1 + found[0]
@@ -93,4 +97,4 @@ class Clearance(Constraint):
         return fraction, self._refusal(int(pairs[found[1]]), distances[sample][found[1]])
 
     def _refusal(self, pair: int, distance: float) -> Refusal:
-        return Refusal(f"clearance {self._clearances.names[pair]}", distance, self.minimum, "m")
+        return Refusal(f"clearance {self._clearances.names[pair]}", distance, self.minimum[pair], "m")
