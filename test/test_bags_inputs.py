@@ -213,7 +213,7 @@ def test_ticks_come_once_in_order_at_both_rates(policy_hz, ends):
     given_ticks = [tick for end in ends for tick in ticks.before(START_NS + end)]
     times = [tick.now_ns for tick in given_ticks]
     assert times == sorted(set(times))
-    for name, rate in (("policy", policy_hz), ("watch", 50.0)):
+    for name, rate in (("policy", policy_hz), ("command", 50.0)):
         due = [tick.now_ns - START_NS for tick in given_ticks if getattr(tick, name)]
         assert due == [round(i * NANOSECONDS / rate) for i in range(len(due))]
         assert all(time < ends[-1] for time in due)
