@@ -23,7 +23,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rich.console import Console
 
 from octo_ros.bags.player import messages
-from octo_ros.nodes.demo import FRAMES, Cell, isolate_dds, started_nodes
+from octo_ros.nodes.demo import FRAMES, RESET_S, Cell, isolate_dds, started_nodes
 from octo_ros.nodes.processes import NodeProcess
 from octo_ros.resources import share_path
 
@@ -102,7 +102,7 @@ def soak(cell: Cell, nodes: dict[str, NodeProcess], minutes: float, console: Con
     watcher, result = Watcher(cell), Soak()
     end = time.monotonic() + minutes * 60
     while time.monotonic() < end:
-        nodes["safety_filter_node"].trigger(cell, "reset")
+        nodes["safety_filter_node"].trigger(cell, "reset", RESET_S)
         cell.begin("put carrot on plate")
         begun = time.monotonic()
         show_for(cell, frames, CYCLE_S)

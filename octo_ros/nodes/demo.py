@@ -46,6 +46,9 @@ SAMPLE_RATE_HZ = 5.0  # BridgeData V2 was recorded at 5 Hz
 PATIENCE = {"action_timeout_s": 0.7, "max_action_age_s": 0.5}
 """Of the filter [s]: actions come every 0.2 s, and a desktop may stop for a moment."""
 
+RESET_S = 5.0
+"""How long the operator tries to reset the filter, which refuses while joint states are late [s]."""
+
 
 @dataclass
 class Episode:
@@ -224,7 +227,7 @@ def _play(
             if offset is not None:
                 _spin_until(cell, offset + stamp_ns / NANOSECONDS)
             policy.trigger(cell, "reset_history")
-            safety.trigger(cell, "reset")
+            safety.trigger(cell, "reset", RESET_S)
             cell.begin(message.data)
             begun += 1
             offset = time.monotonic() - stamp_ns / NANOSECONDS

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,16 +54,22 @@ class NodeProcess:
             if not response.success:
                 raise self._error(f"{self.name} refused to {label}")
 
-    def trigger(self, operator: Node, service: str) -> str:
+    def trigger(self, operator: Node, service: str, patience_s: float = 0.0) -> str:
         """Calls a std_srvs/Trigger service of the node and returns its message.
 
+        A no is asked again for as long as `patience_s`.
+
         Raises:
-            NodeProcessError: no answer, or the node answered no.
+            NodeProcessError: no answer, or the node answered no to the last.
         """
-        response = self._call(operator, Trigger, f"{self.name}/{service}", Trigger.Request(), 5.0)
-        if not response.success:
-            raise NodeProcessError(f"{self.name}/{service}: {response.message}")
-        return response.message
+        end = time.monotonic() + patience_s
+        while True:
+            response = self._call(operator, Trigger, f"{self.name}/{service}", Trigger.Request(), 5.0)
+            if response.success:
+                return response.message
+            if time.monotonic() >= end:
+                raise NodeProcessError(f"{self.name}/{service}: {response.message}")
+            time.sleep(0.05)
 
     def stop(self) -> int:
         """Asks the process to end (SIGINT), waits, kills it after 10 s; returns its exit status."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from octo_ros.safety.compose import Pose, moved, pose_error, slowed, tool_velocity
-from octo_ros.safety.decision import Refusal, ToolDelta
-from octo_ros.safety.detour import find_detour
+from octo_ros.safety.compose import Pose, moved, pose_error, quaternion_xyzw, slowed, tool_velocity
+from octo_ros.safety.decision import Decision, Refusal, ToolDelta
+from octo_ros.safety.detour import Searches, find_detour
 from octo_ros.safety.motion import Instant
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import largest
@@ -18,22 +19,6 @@ from octo_ros.safety.tool_servo import LOOKAHEAD_S, ToolServo, Way
 
 STRETCH = 1.25
 """An action's velocity holds for so many of the last intervals between actions, where that is the longer."""
-
-
-PROGRESS = 0.1
-"""Share of the way asked for `LOOKAHEAD_S` that a detour has to bring for another one to be looked for."""
-
-ALIKE = 0.9
-"""Cosine of two actions from which they count as the same."""
-
-PAUSE_S = 0.5
-"""Time without a search after which another action is worth new ones [s]."""
-
-RETRY_S = 2.0
-"""Time without a search after which the same action is worth one more [s]."""
-
-PATIENCE = 8
-"""Searches that may bring nothing, one after the other."""
 
 NEARLY = 0.2
 """Share of a detour that is left when the straight way is taken again."""
@@ -54,6 +39,26 @@ class Leg:
     velocity: np.ndarray
     twist: np.ndarray
     refusals: tuple[Refusal, ...]
+
+
+def decision(joints: np.ndarray | None, tool: Pose | None, leg: Leg | None, **said: Any) -> Decision:
+    """The decision that commands `joints` (n,) with the tip at `tool`, at rest without a leg.
+
+    Both are None where no joint state was ever seen. `said`: the other fields of `Decision`.
+    """
+    if joints is None or tool is None:
+        joints, position, quaternion = np.empty(0), np.empty(0), np.empty(0)
+    else:
+        position, quaternion = tool.position.copy(), quaternion_xyzw(tool.rotation)
+    return Decision(
+        joint_positions=joints.copy(),
+        joint_velocities=np.zeros(len(joints)) if leg is None else leg.velocity.copy(),
+        dt=0.0 if leg is None else leg.dt,
+        tool_position=position,
+        tool_quaternion=quaternion,
+        tool_twist=np.zeros(6) if leg is None else leg.twist,
+        **said,
+    )
 
 
 class Course:
@@ -83,9 +88,7 @@ class Course:
         self._led = False
         self._goal: np.ndarray | None = None  # (n,) joints of a detour
         self._way = 0.0  # of its fastest joint
-        self._searched: tuple[Pose, np.ndarray] | None = None  # tool and twist at the last search
-        self._fruitless = 0  # searches in a row that did not bring the tool on
-        self._search_age_s = 0.0
+        self._searches = Searches()
         self._blocked = False  # whether the last step did not lead to the target
         self._resting = True
 
@@ -121,7 +124,7 @@ class Course:
         if self._next is not None or twist @ before <= 0.0:
             self._goal = None
         stuck = self._goal is None and self._next is None and (self._blocked or not self.moves)
-        if stuck and self._may_search():
+        if stuck and self._searches.may_help(self.tool, self._twist, self._frame):
             self._search(max(dt, LOOKAHEAD_S))
 
     def drop(self) -> None:
@@ -142,7 +145,7 @@ class Course:
             return self._change_at_rest(dt)
         if self._resting:
             return Leg(dt, self.now.velocity, np.zeros(6), ())
-        self._search_age_s += dt
+        self._searches.wait(dt)
         acting = min(dt, self._left_s)
         self._left_s -= acting
         refusals = list(self._over) if acting > 0.0 else []
@@ -206,35 +209,12 @@ class Course:
         leg = self.brake(dt)
         if not self.moves:
             (self._options, self._servo), self._next = self._next, None
-        slower = Refusal(
-            "joint speed while limits tighten", float(np.max(np.abs(leg.velocity))), 0.0, "rad/s"
-        )
+        slower = Refusal("joint speed while limits tighten", largest(leg.velocity), 0.0, "rad/s")
         return Leg(leg.dt, leg.velocity, leg.twist, (slower,))
-
-    def _may_search(self) -> bool:
-        """Whether a detour may be there: the last ones brought the tool on, or the action is another one.
-
-        Where nothing helped, joints would go around again and again.
-        """
-        if self._searched is None:
-            return True
-        begin, twist = self._searched
-        size = float(np.linalg.norm(self._twist))
-        way = pose_error(begin, self.tool)
-        if self._frame == "tool":
-            way = np.concatenate((self.tool.rotation.T @ way[:3], self.tool.rotation.T @ way[3:]))
-        same = self._twist @ twist > ALIKE * size * float(np.linalg.norm(twist))
-        came_on = way @ self._twist > PROGRESS * LOOKAHEAD_S * size * size
-        if came_on or (self._search_age_s > PAUSE_S and not same):
-            self._fruitless = 0
-        elif self._search_age_s > RETRY_S:
-            self._fruitless = min(self._fruitless, PATIENCE - 1)
-        return self._fruitless < PATIENCE
 
     def _search(self, ahead_s: float) -> None:
         """Looks for a detour, which takes a while."""
-        self._searched, self._search_age_s = (self.tool, self._twist), 0.0
-        self._fruitless += 1
+        self._searches.begin(self.tool, self._twist)
         if self._twist.any():
             with contextlib.suppress(np.linalg.LinAlgError):  # the next step says so
                 self._goal = find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)

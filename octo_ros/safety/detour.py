@@ -10,7 +10,22 @@ from octo_ros.safety.compose import Pose, moved, pose_error
 from octo_ros.safety.inverse_kinematics import DAMPING, nudges, size, solve
 from octo_ros.safety.motion import Instant
 from octo_ros.safety.pacing import largest
-from octo_ros.safety.tool_servo import CLEARANCE, STILL, UNNOTICED, ToolServo
+from octo_ros.safety.tool_servo import CLEARANCE, LOOKAHEAD_S, STILL, UNNOTICED, ToolServo
+
+PROGRESS = 0.1
+"""Share of the way asked for `LOOKAHEAD_S` that a detour has to bring for another one to be looked for."""
+
+ALIKE = 0.9
+"""Cosine of two actions from which they count as the same."""
+
+PAUSE_S = 0.5
+"""Time without a search after which another action is worth new ones [s]."""
+
+RETRY_S = 2.0
+"""Time without a search after which the same action is worth one more [s]."""
+
+PATIENCE = 8
+"""Searches that may bring nothing, one after the other."""
 
 STUCK = 0.1
 """A motion that brings less than this share of the way calls for a detour."""
@@ -82,3 +97,38 @@ def _ways(
         goal = Pose(np.clip(goal.position, low_wall, high_wall), goal.rotation)
         yield solve(servo.robot, start, goal, low, high, damping).delta
     yield from nudges(servo.robot, start, low, high)
+
+
+class Searches:
+    """When to look for a detour. Where none helps, joints would go around again and again."""
+
+    def __init__(self) -> None:
+        self._begin: Pose | None = None  # of the tool at the last search
+        self._twist = np.zeros(6)  # asked for then
+        self._fruitless = 0  # searches in a row that did not bring the tool on
+        self._age_s = 0.0  # of the last
+
+    def wait(self, dt: float) -> None:
+        """`dt` seconds pass."""
+        self._age_s += dt
+
+    def begin(self, tool: Pose, twist: np.ndarray) -> None:
+        """A search, with the tip at `tool` and a twist (6,) asked for."""
+        self._begin, self._twist, self._age_s = tool, twist, 0.0
+        self._fruitless += 1
+
+    def may_help(self, tool: Pose, twist: np.ndarray, frame: str) -> bool:
+        """Whether the last brought the tool on, or the twist (6,), in "base" or "tool" axes, is another."""
+        if self._begin is None:
+            return True
+        size = float(np.linalg.norm(twist))
+        way = pose_error(self._begin, tool)
+        if frame == "tool":
+            way = np.concatenate((tool.rotation.T @ way[:3], tool.rotation.T @ way[3:]))
+        same = twist @ self._twist > ALIKE * size * float(np.linalg.norm(self._twist))
+        came_on = way @ twist > PROGRESS * LOOKAHEAD_S * size * size
+        if came_on or (self._age_s > PAUSE_S and not same):
+            self._fruitless = 0
+        elif self._age_s > RETRY_S:
+            self._fruitless = min(self._fruitless, PATIENCE - 1)
+        return self._fruitless < PATIENCE

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from octo_ros.safety.action import gripper_opening, malformed
-from octo_ros.safety.compose import Pose, quaternion_xyzw
-from octo_ros.safety.course import Course, Leg
+from octo_ros.safety.compose import Pose
+from octo_ros.safety.course import Course, Leg, decision
 from octo_ros.safety.decision import Decision, FilterState, Refusal, Status, ToolDelta
 from octo_ros.safety.inputs import Inputs
 from octo_ros.safety.options import FilterOptions
@@ -120,7 +120,7 @@ class SafetyFilter:
         gripper, refusals = gripper_opening(action)
         if not self.state.moves:
             return self._start(action, gripper, refusals)
-        dt = seconds(self._inputs.now_ns - self._commanded_ns)
+        dt = self._elapsed_s()
         if dt > self.options.max_step_s:
             return self._rejected(self._too_long(dt))
         interval_s, goal = self._inputs.accept(action.stamp_ns), self._grip(gripper)
@@ -142,7 +142,7 @@ class SafetyFilter:
             return self._stopped()
         if self._course is None:
             return None
-        dt = seconds(self._inputs.now_ns - self._commanded_ns)
+        dt = self._elapsed_s()
         if dt < SHORTEST_STEP_S:
             return self._decision(Status.OK, (), is_command=not self._course.moves)
         if dt > self.options.max_step_s:
@@ -228,6 +228,10 @@ class SafetyFilter:
         if refusal is not None:
             self._enter(FilterState.HOLD, refusal)
 
+    def _elapsed_s(self) -> float:
+        """Time since the last command [s]."""
+        return seconds(self._inputs.now_ns - self._commanded_ns)
+
     def _too_long(self, dt: float) -> Refusal:
         return Refusal("time since the previous command", dt, self.options.max_step_s, "s")
 
@@ -270,7 +274,7 @@ class SafetyFilter:
         """An action that moves nothing. A motion under way goes on with the next tick."""
         if self._course is None:
             return self._decision(Status.INVALID, (refusal,))
-        dt, speed = seconds(self._inputs.now_ns - self._commanded_ns), largest(self._course.now.velocity)
+        dt, speed = self._elapsed_s(), largest(self._course.now.velocity)
         if speed and (self._ticked or speed > self.options.max_joint_acceleration * dt):
             return self._decision(Status.INVALID, (refusal,), is_command=False)
         self._halt()
@@ -278,18 +282,13 @@ class SafetyFilter:
 
     def _stopped(self) -> Decision:
         """Brakes, then holds."""
-        status = HOLDING[self.state]
-        if self._course is None or not self._course.moves:
+        status, dt = HOLDING[self.state], self._elapsed_s()
+        if self._course is None or not self._course.moves or dt > self.options.max_step_s:
             self._halt()
-            return self._decision(status, self.reasons)
-        dt = seconds(self._inputs.now_ns - self._commanded_ns)
-        if dt < SHORTEST_STEP_S:
-            return self._decision(status, self.reasons)
-        if dt > self.options.max_step_s:
-            self._halt()
-            return self._decision(status, self.reasons)
-        self._commanded_ns, self._ticked = self._inputs.now_ns, False
-        return self._decision(status, self.reasons, self._course.brake(dt))
+        elif dt >= SHORTEST_STEP_S:
+            self._commanded_ns, self._ticked = self._inputs.now_ns, False
+            return self._decision(status, self.reasons, self._course.brake(dt))
+        return self._decision(status, self.reasons)
 
     def _halt(self) -> None:
         """The joints rest where they were last sent."""
@@ -311,20 +310,13 @@ class SafetyFilter:
             tool = None if joints is None else Pose(*self.robot.tool_pose(joints))
         else:
             joints, tool = self._course.joints, self._course.tool
-        seen = joints is not None
-        moving = leg is not None and leg.velocity.any()
-        return Decision(
+        return decision(
+            joints,
+            tool,
+            leg if leg is not None and leg.velocity.any() else None,
             stamp_ns=self._inputs.now_ns,
             status=status,
             state=self.state,
-            joint_positions=joints.copy() if seen else np.empty(0),
-            joint_velocities=leg.velocity.copy()
-            if moving
-            else np.zeros_like(joints if seen else np.empty(0)),
-            dt=leg.dt if moving else 0.0,
-            tool_position=tool.position.copy() if seen else np.empty(0),
-            tool_quaternion=quaternion_xyzw(tool.rotation) if seen else np.empty(0),
-            tool_twist=leg.twist if moving else np.zeros(6),
             gripper=1.0 if self._gripper is None else self._gripper,
             gripper_goal=goal,
             refusals=refusals,

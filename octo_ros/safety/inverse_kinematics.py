@@ -92,10 +92,6 @@ def bounded_step(
     are stopped there one by one, the furthest beyond first, and the rest solved again. Also
     returns the stopped joints and where the solution would have taken them.
     """
-    if free.all():
-        step = damped_step(jacobian, error, damping)
-        if (step >= low).all() and (step <= high).all():
-            return step, {}
     step, stopped, free = np.zeros(len(low)), {}, free.copy()
     while free.any():
         rest = error - jacobian[:, ~free] @ step[~free]

@@ -111,22 +111,15 @@ class ToolServo:
         self._acceleration = options.max_joint_acceleration * (1.0 - SLACK)
         self._pace = Pace(self._acceleration, options.max_joint_jerk * (1.0 - SLACK))
         self._slides = options.slide_along_walls
-        self._velocity = JointVelocity(robot, options)
         self.position = JointPosition(robot, options)
-        self._speed = ToolSpeed(options)
-        self._speeds = (
-            "tool speed",
-            "tool rotation speed",
-            *(f"joint velocity {n}" for n in robot.joint_names),
-        )
+        self._speeds: tuple[Constraint, ...] = (JointVelocity(robot, options), ToolSpeed(options))
         workspace = robot.workspace.tightened(options.workspace_min, options.workspace_max)
         self.box = WorkspaceBox(robot, workspace, options)
         zones = [LinkZone(robot, zone.link, zone.minimum, zone.maximum, options) for zone in robot.zones]
         self._spatial: tuple[Constraint, ...] = (self.box, *zones, Clearance(robot, options))
         self.constraints: tuple[Constraint, ...] = (
             self.position,
-            self._velocity,
-            self._speed,
+            *self._speeds,
             *self._spatial,
         )
 
@@ -214,10 +207,11 @@ class ToolServo:
                 return self._motion(now.joints, wish, dt), []
         creeps = any(constraint.is_outside(now.joints) for constraint in self._spatial)
         motion = self._motion(now.joints, self._paced(now, wish, dt, creeps), dt)
-        fraction, refusals = self._allowed(motion)
+        fraction, binding = self._allowed(motion)
         if fraction == 1.0:
             return motion, []
-        if wish.any() and any(refusal.limit in self._speeds for refusal in refusals):
+        refusals = list(binding.values())
+        if wish.any() and any(limit in binding for limit in self._speeds):
             wish, slower = self._slowed(now.joints, wish, dt)
             motion = self._motion(now.joints, self._paced(now, wish, dt, creeps), dt)
             refusals, fraction = slower or refusals, self._least(motion)
@@ -233,7 +227,7 @@ class ToolServo:
     def _slowed(self, start: np.ndarray, wish: np.ndarray, dt: float) -> tuple[np.ndarray, list[Refusal]]:
         """`wish` (n,) as a whole within the limits of speed, and which of them bind."""
         refusals: list[Refusal] = []
-        for limit in (self._velocity, self._speed):
+        for limit in self._speeds:
             fraction, refusal = limit.allow(self._motion(start, wish, dt))
             if refusal is not None:
                 wish = wish * (fraction * (1.0 - HEADROOM))
@@ -264,13 +258,13 @@ class ToolServo:
                 return fraction
         return 1.0
 
-    def _allowed(self, motion: Motion) -> tuple[float, list[Refusal]]:
+    def _allowed(self, motion: Motion) -> tuple[float, dict[Constraint, Refusal]]:
         """The fraction that all constraints allow, and every one that binds."""
         if largest(motion.velocity) < STILL:
-            return 1.0, []
-        answers = [constraint.allow(motion) for constraint in self.constraints]
-        binding = [refusal for _, refusal in answers if refusal is not None]
-        return min(fraction for fraction, _ in answers), binding
+            return 1.0, {}
+        answers = {constraint: constraint.allow(motion) for constraint in self.constraints}
+        binding = {limit: refusal for limit, (_, refusal) in answers.items() if refusal is not None}
+        return min(fraction for fraction, _ in answers.values()), binding
 
     def missing(self, joints: np.ndarray, target: Pose) -> np.ndarray:
         """(6,) displacement [m, rad] that the tool at `joints` (n,) lacks to the target."""

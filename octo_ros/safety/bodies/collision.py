@@ -38,7 +38,7 @@ class Clearances:
 
     Attributes:
         names: one for each pair, "LINK - LINK" or "LINK - obstacle NAME".
-        widest: (pairs,) largest distance seen at those postures; no pair can be asked to keep more [m].
+        widest: (pairs,) largest distance seen at those postures [m].
         lipschitz: (pairs, n) most that a distance changes with each joint [m/rad, or 1].
         note: one line about what is not checked and might be missed; empty where there is nothing.
     """

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from octo_ros.safety.decision import Refusal
-from octo_ros.safety.motion import Motion
+from octo_ros.safety.motion import BRANCH, Motion
 
 SLACK = 1e-6
 """Share of every speed that is not used, so that rounding never crosses a limit."""
@@ -67,3 +67,22 @@ def first_violation(
     sample = int(np.flatnonzero(short.any(axis=1))[0])
     column = int(np.argmax(np.where(short[sample], needed[sample] - margins[sample + 1], -np.inf)))
     return sample + 1, column
+
+
+def path_violation(
+    margins: np.ndarray, wanted: np.ndarray, step: int, between: np.ndarray | None = None
+) -> tuple[int, int] | None:
+    """As `first_violation`, of a motion: on the line to its stop, else on the other way to brake.
+
+    Args:
+        margins, wanted, between: as there, for all samples of the motion.
+        step: index of the sample at the end of the step, where the other way begins.
+    """
+    line = slice(None, -BRANCH)
+    found = first_violation(margins[line], wanted[line], None if between is None else between[line])
+    if found is None:
+        branch = [step, *range(len(margins) - BRANCH, len(margins))]
+        found = first_violation(margins[branch], wanted[branch])
+        if found is not None:
+            return branch[found[0]], found[1]
+    return found

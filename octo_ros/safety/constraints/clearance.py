@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from octo_ros.safety.bodies.collision import TOGETHER
-from octo_ros.safety.constraints.base import Constraint, first_violation
+from octo_ros.safety.constraints.base import Constraint, path_violation
 from octo_ros.safety.decision import Refusal
 from octo_ros.safety.motion import BRANCH, Motion, Sampling
 from octo_ros.safety.options import FilterOptions
@@ -43,7 +43,17 @@ class Clearance(Constraint):
             near = self._near(motion)
         if not near.size:
             return 1.0, None
-        return self._allow(motion, near, Sampling.COARSE)
+        step, samples = motion.step_samples(Sampling.COARSE), motion.joints(Sampling.COARSE)
+        distances = np.array([self._clearances.distances(joints, near) for joints in samples])
+        line = len(distances) - BRANCH
+        wanted = np.zeros(len(distances))
+        wanted[step + 1 : line] = SPARE
+        found = path_violation(distances - self.minimum[near], wanted, step)
+        if found is None:
+            return 1.0, None
+        sample, column = found
+        fraction = (sample - 1) / (line - 1) if sample < line else 0.5
+        return fraction, self._refusal(int(near[column]), distances[sample][column])
 
     def outside(self, joints: np.ndarray) -> list[Refusal]:
         if not self._clearances.names:
@@ -75,26 +85,6 @@ class Clearance(Constraint):
         ends = np.stack((motion.start, motion.stop, motion.lone_stop))
         changes = self._clearances.lipschitz @ np.abs(ends - motion.start).max(axis=0) > UNCHANGED
         return np.flatnonzero(changes & (self._lowest(ends) < self.minimum + SPARE))
-
-    def _allow(self, motion: Motion, pairs: np.ndarray, sampling: Sampling) -> tuple[float, Refusal | None]:
-        step = motion.step_samples(sampling)
-        joints = motion.joints(sampling)
-        distances = np.array([self._clearances.distances(sample, pairs) for sample in joints])
-        margins = distances - self.minimum[pairs]
-        wanted = np.full(len(distances), SPARE)
-        wanted[: step + 1] = 0.0
-        found = first_violation(margins[:-BRANCH], wanted[:-BRANCH])
-        fraction = 0.5
-        if found is None:
-            branch = np.vstack((margins[step], margins[-BRANCH:]))
-            found = first_violation(branch, np.zeros(1 + BRANCH))
-            if found is None:
-                return 1.0, None
-            sample = len(distances) - BRANCH - 1 + found[0]
-        else:
-            sample = found[0]
-            fraction = (sample - 1) / (len(distances) - BRANCH - 1)
-        return fraction, self._refusal(int(pairs[found[1]]), distances[sample][found[1]])
 
     def _refusal(self, pair: int, distance: float) -> Refusal:
         return Refusal(f"clearance {self._clearances.names[pair]}", distance, self.minimum[pair], "m")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from octo_ros.errors import ParameterError
-from octo_ros.safety.constraints.base import Constraint, first_violation
+from octo_ros.safety.constraints.base import Constraint, path_violation
 from octo_ros.safety.decision import Refusal
 from octo_ros.safety.motion import BRANCH, Motion, Sampling
 from octo_ros.safety.options import FilterOptions
@@ -59,23 +59,15 @@ class BoxConstraint(Constraint):
         positions = self.positions(motion, sampling)
         margins = np.empty((len(positions), 6))
         margins[:, :3], margins[:, 3:] = positions - self.minimum, self.maximum - positions
-        bulges = motion.bulges(sampling)
-        wanted = bulges + WALL
-        line = margins[:-BRANCH]  # start to stop; the rest is the other way to brake, from the step's end
-        found = first_violation(line, wanted[:-BRANCH], bulges[:-BRANCH])
+        bulges, step, line = motion.bulges(sampling), motion.step_samples(sampling), len(margins) - BRANCH
+        found = path_violation(margins, bulges + WALL, step, bulges)
         if found is None:
-            end = margins[motion.step_samples(sampling)]
-            branch = np.vstack((end, margins[-BRANCH:]))
-            found = first_violation(branch, np.append(WALL, wanted[-BRANCH:]))
-            if found is None:
-                return 1.0, None
-            sample, column = len(line) - 1 + found[0], found[1]
-            room, over = max(end[column], 0.0), max(-branch[found[0]][column], 0.0)
-            # The way of the braking grows with the square of the velocity.
+            return 1.0, None
+        sample, column = found
+        fraction = (sample - 1) / (line - 1)
+        if sample >= line:  # the way of the braking grows with the square of the velocity
+            room, over = max(margins[step][column], 0.0), max(-margins[sample][column], 0.0)
             fraction = min(0.95, max(0.1, float(np.sqrt(room / max(room + over, WALL)))))
-        else:
-            sample, column = found
-            fraction = (sample - 1) / (len(line) - 1)
         bound = (self.minimum, self.maximum)[column // 3][column % 3]
         axis = "xyz"[column % 3]
         value = positions[sample][column % 3]
