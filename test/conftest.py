@@ -69,3 +69,18 @@ def cell():
 
     with open_cell() as cell:
         yield cell
+
+
+@pytest.fixture(scope="module")
+def filter_cell(cell, bundle, logs):
+    """The safety filter's process, active, and a simulated arm; shared, so a test begins with `safety`."""
+    from safety_node_cell import running
+
+    with running(cell, bundle, logs) as safety:
+        yield safety
+
+
+@pytest.fixture
+def safety(filter_cell):
+    """The same in READY, with fresh joint states and nothing received yet."""
+    return filter_cell.ready()

@@ -20,23 +20,11 @@ from node_cell import (
     statuses,
     values,
 )
-from safety_node_cell import FILTER, PATIENT, ROBOT, refusals, running, silence_s
+from safety_node_cell import FILTER, PATIENT, ROBOT, refusals, silence_s
 
 TIMEOUT_S = PATIENT["action_timeout_s"]
 BUSY_S = 0.4
 """Time by which a busy machine may delay a node."""
-
-
-@pytest.fixture(scope="module")
-def shared(cell, bundle, logs):
-    """The filter, active, and a simulated arm; shared, so a test begins with `safety`."""
-    with running(cell, bundle, logs) as safety:
-        yield safety
-
-
-@pytest.fixture
-def safety(shared):
-    return shared.ready()
 
 
 def test_nothing_is_commanded_before_the_first_action(cell, safety):
@@ -143,7 +131,7 @@ def test_an_impossible_transition_is_refused_and_does_not_end_the_node(cell, saf
     assert cell.state(FILTER) == ACTIVE
 
 
-def test_deactivating_cleaning_up_and_sigint_end_in_order(cell, shared):
+def test_deactivating_cleaning_up_and_sigint_end_in_order(cell, filter_cell):
     """Last of those that share the filter: it ends it."""
     assert cell.change(FILTER, DEACTIVATE)
     assert cell.state(FILTER) == INACTIVE
@@ -151,5 +139,5 @@ def test_deactivating_cleaning_up_and_sigint_end_in_order(cell, shared):
     assert cell.state(FILTER) == UNCONFIGURED
     assert cell.change(FILTER, CONFIGURE)
     assert cell.change(FILTER, ACTIVATE)
-    assert shared.filter.stop() == 0
-    assert "Traceback" not in shared.filter.output()
+    assert filter_cell.filter.stop() == 0
+    assert "Traceback" not in filter_cell.filter.output()

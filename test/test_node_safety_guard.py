@@ -14,14 +14,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 
 @pytest.fixture(scope="module")
-def shared(cell, bundle, logs):
+def filter_cell(cell, bundle, logs):
     with running(cell, bundle, logs, max_tool_speed=0.25) as safety:
         yield safety
-
-
-@pytest.fixture
-def safety(shared):
-    return shared.ready()
 
 
 @pytest.fixture(params=[(JointTrajectory, "/octo/joint_trajectory"), (Float64, "/octo/gripper_command")])

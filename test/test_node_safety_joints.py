@@ -17,15 +17,10 @@ AGE_S, TIMEOUT_S, FROZEN_S = 0.4, 3.0, PATIENT["frozen_joint_state_s"]
 
 
 @pytest.fixture(scope="module")
-def shared(cell, bundle, logs):
+def filter_cell(cell, bundle, logs):
     given = {"max_joint_state_age_s": AGE_S, "action_timeout_s": TIMEOUT_S, "max_tracking_error": 1.0}
     with running(cell, bundle, logs, **given) as safety:
         yield safety
-
-
-@pytest.fixture
-def safety(shared):
-    return shared.ready()
 
 
 def test_a_pause_of_the_joint_states_holds_the_arm_and_it_goes_on_by_itself(cell, safety):

@@ -9,22 +9,11 @@ pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from node_cell import ACTIVATE, DEACTIVATE, statuses, values
-from safety_node_cell import ACCELERATION, FILTER, ROBOT, running, seconds
+from safety_node_cell import ACCELERATION, FILTER, ROBOT, seconds
 from std_msgs.msg import Float64
 from visualization_msgs.msg import MarkerArray
 
 from octo_ros.types import ACTION_AXES
-
-
-@pytest.fixture(scope="module")
-def shared(cell, bundle, logs):
-    with running(cell, bundle, logs) as safety:
-        yield safety
-
-
-@pytest.fixture
-def safety(shared):
-    return shared.ready()
 
 
 def test_commands_come_at_a_hundred_hertz_with_bounded_acceleration_and_end_at_rest(cell, safety):

@@ -21,13 +21,11 @@ from octo_ros.policy.pacing import Pacer
 from octo_ros.policy.policy import Policy
 from octo_ros.safety.decision import Decision, ToolDelta
 from octo_ros.safety.filter import SafetyFilter
+from octo_ros.safety.telling import Telling
 from octo_ros.types import NANOSECONDS, Action, Observation, Task
 
 COMMAND_RATE_HZ = 100.0
 """How often the filter gives a command and the joints are read, as in the filter node [Hz]."""
-
-REPEAT_S = 0.1
-"""Time between two repeats of a decision that holds the arm, as in the filter node [s]."""
 
 
 class Sink(Protocol):
@@ -108,8 +106,7 @@ class ReplayLoop:
         self._goals: Mapping[str, np.ndarray] = {}
         self.has_task = False
         self._sensed_ns: int | None = None
-        self._repeat_due_ns = 0
-        self._told: set[str] = set()  # limits told of the present action
+        self._telling = Telling()
         self._sent_ns = -1
 
     def instruct(self, instruction: str, now_ns: int) -> None:
@@ -199,7 +196,7 @@ class ReplayLoop:
         delta = ToolDelta(action.stamp_ns, values[:3], values[3:6], float(values[6]))
         decision = self._filter.step(delta, now_ns)
         self._send(decision)
-        self._told.clear()
+        self._telling.begin()
         self._tell(decision, of_action=True)
 
     def _go_on(self, now_ns: int) -> None:
@@ -209,11 +206,8 @@ class ReplayLoop:
             return
         if self._sent_ns != now_ns:
             self._send(decision)
-        if decision.state.moves:
-            told = {refusal.limit for refusal in decision.refusals} <= self._told
-        else:
-            told = decision.state is self._log.states[-1][1] and now_ns < self._repeat_due_ns
-        if not told:
+        stopped = not decision.state.moves and decision.state is not self._log.states[-1][1]
+        if stopped or self._telling.is_news(decision, now_ns):
             self._tell(decision)
 
     def _send(self, decision: Decision) -> None:
@@ -223,8 +217,7 @@ class ReplayLoop:
             self._sink.command(decision)
 
     def _tell(self, decision: Decision, of_action: bool = False) -> None:
-        self._repeat_due_ns = decision.stamp_ns + round(REPEAT_S * NANOSECONDS)
-        self._told.update(refusal.limit for refusal in decision.refusals)
+        self._telling.told(decision, decision.stamp_ns)
         self._log.verdict(decision, of_action)
         self._log.state(decision.stamp_ns, decision.state)
         self._sink.decision(decision, self._log.episodes[-1] if self._log.episodes else None)

@@ -18,16 +18,11 @@ from octo_ros.nodes.safety_state import INACTIVE, LEVELS, ShownState
 from octo_ros.safety.decision import Decision, Refusal, Status
 from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.robot import Robot
+from octo_ros.safety.telling import Telling
 from octo_ros.types import NANOSECONDS
-
-REPEAT_NS = NANOSECONDS // 10
-"""Time from one message on octo/safety_decision to the next while the arm is held [ns]."""
 
 MARKER_NS = NANOSECONDS // 10
 """Time from one message on octo/safety_markers to the next [ns]."""
-
-HELD = (Status.HOLD, Status.STOPPED, Status.ESTOP)
-"""What is repeated on octo/safety_decision for as long as it lasts."""
 
 COUNTED = (*(status.value for status in Status), "joint_states", "joint_states_rejected")
 
@@ -59,8 +54,7 @@ class SafetyReport:
         self._counts: Counter[str] = Counter()
         self._joints_rejected: Refusal | None = None
         self._action_rejected = ""  # why the last was, since the last diagnosis
-        self._repeat_due_ns = 0
-        self._told: set[str] = set()  # limits told of the present action
+        self._telling = Telling()
 
     def joint_state(self, refusal: Refusal | None) -> None:
         """A joint state came; why the filter rejected it, or None."""
@@ -69,15 +63,14 @@ class SafetyReport:
 
     def action(self, decision: Decision, note: str) -> None:
         """What was made of an action; `note` says why it was malformed, "" where it was not."""
-        self._told.clear()
+        self._telling.begin()
         self.decision(decision, note)
 
     def decision(self, decision: Decision, note: str = "") -> None:
         """Publishes a decision; `note` says why an action was malformed."""
-        self._told.update(refusal.limit for refusal in decision.refusals)
+        self._telling.told(decision, time.monotonic_ns())
         self._decisions.publish(decision_message(decision, self._robot, note))
         self._counts[decision.status.value] += 1
-        self._repeat_due_ns = time.monotonic_ns() + REPEAT_NS
         if decision.status is Status.INVALID:
             self._action_rejected = note or decision.reasons()
             log = self._node.get_logger()
@@ -85,13 +78,7 @@ class SafetyReport:
 
     def tick(self, decision: Decision | None, changed: bool) -> None:
         """What the filter did by itself: told where it is another state or limit, repeated while it holds."""
-        if decision is None:
-            return
-        if decision.status in HELD:
-            told = time.monotonic_ns() < self._repeat_due_ns
-        else:
-            told = all(refusal.limit in self._told for refusal in decision.refusals)
-        if changed or not told:
+        if decision is not None and (changed or self._telling.is_news(decision, time.monotonic_ns())):
             self.decision(decision)
 
     def state(self, state: str, reasons: Sequence[Refusal], now_ns: int, why: str = "") -> bool:
