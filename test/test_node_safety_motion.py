@@ -58,7 +58,7 @@ def test_a_wall_is_limited_and_said_to_be(cell, safety):
     heights = [ROBOT.tool_pose(position)[0][2] for position in safety.positions()]
     assert max(heights) <= ROBOT.workspace.maximum[2] - 0.005 + 1e-6
     safety.move(4.0, (0.0, 0.0, -0.02), until=lambda: safety.state() == "active")
-    assert safety.state() == "active"
+    assert safety.state() == "active", safety.filter.output()
     assert "workspace z in fr3_link0" in safety.filter.output()
     assert "limited -> active" in safety.filter.output()
 

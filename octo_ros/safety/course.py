@@ -29,7 +29,7 @@ class Leg:
     """One step of the commanded joints.
 
     Attributes:
-        dt: its duration [s].
+        dt: its duration [s]; 0 where the joints rested before and rest after it.
         velocity: (n,) [rad/s or m/s].
         twist: (6,) of the tool, in the workspace frame [m/s, rad/s].
         refusals: what kept it from what was asked for.
@@ -144,7 +144,7 @@ class Course:
         if self._next is not None:
             return self._change_at_rest(dt)
         if self._resting:
-            return Leg(dt, self.now.velocity, np.zeros(6), ())
+            return Leg(0.0, self.now.velocity, np.zeros(6), ())
         self._searches.wait(dt)
         acting = min(dt, self._left_s)
         self._left_s -= acting
@@ -177,7 +177,7 @@ class Course:
         """The next step, `dt` seconds long, of stopping as soon as the joints may."""
         self.drop()
         if not self.moves:
-            return Leg(dt, self.now.velocity, np.zeros(6), ())
+            return Leg(0.0, self.now.velocity, np.zeros(6), ())
         motion = self._servo.braking(self.now, dt)
         leg = self._follow(motion.end, motion.velocity, dt, ())
         self.target = Pose(*self._robot.tool_pose(motion.stop))
@@ -195,6 +195,7 @@ class Course:
 
     def _follow(self, end: np.ndarray, velocity: np.ndarray, dt: float, refusals: tuple[Refusal, ...]) -> Leg:
         here, twist = self.tool, np.zeros(6)
+        rests = not (self.moves or velocity.any())
         self.previous = self.joints
         if velocity.any():
             self.tool = Pose(*self._robot.tool_pose(end))
@@ -202,7 +203,7 @@ class Course:
         else:
             end = self.joints
         self.now = Instant(end, velocity, (velocity - self.now.velocity) / dt)
-        return Leg(dt, velocity, twist, refusals)
+        return Leg(0.0 if rests else dt, velocity, twist, refusals)
 
     def _change_at_rest(self, dt: float) -> Leg:
         """Brakes; changes the constraints as soon as the joints are at rest."""

@@ -89,7 +89,7 @@ class Decision:
         state: the filter's state after it.
         joint_positions: (n,) command [rad or m], in the robot's joint order.
         joint_velocities: (n,) velocity of the commanded step [rad/s or m/s]; zero at rest.
-        dt: duration of the commanded step [s]; 0 at rest.
+        dt: duration of the commanded step [s], the one that ends at rest included; 0 at rest.
         tool_position: (3,) of the tip at `joint_positions`, in the workspace frame [m].
         tool_quaternion: (4,) x y z w of the tip, in the workspace frame.
         tool_twist: (6,) linear [m/s] then angular [rad/s], in the workspace frame; zero at rest.

@@ -313,7 +313,7 @@ class SafetyFilter:
         return decision(
             joints,
             tool,
-            leg if leg is not None and leg.velocity.any() else None,
+            leg,
             stamp_ns=self._inputs.now_ns,
             status=status,
             state=self.state,
