@@ -9,6 +9,7 @@ Each situation is run for some thousand steps. For comparison, a plain damped le
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -87,6 +88,8 @@ def measured(name: str, seconds: float, rate_hz: float) -> dict[str, float]:
     tick_ns, per_action = round(NANOSECONDS / rate_hz), max(round(rate_hz / 10.0), 1)
     now_ns, spent, plain, count = 1000 * NANOSECONDS, [], [], 0
     generator = actions()
+    gc.collect()
+    gc.freeze()  # as the node does
     guard.observe_joints(robot.joint_names, joints, now_ns, now_ns)
     guard.step(ToolDelta(now_ns, np.zeros(3), np.zeros(3), 0.5), now_ns)
     end = time.monotonic() + seconds

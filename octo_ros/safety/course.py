@@ -20,6 +20,9 @@ from octo_ros.safety.tool_servo import LOOKAHEAD_S, ToolServo, Way
 STRETCH = 1.25
 """An action's velocity holds for so many of the last intervals between actions, where that is the longer."""
 
+STUCK_S = 0.015
+"""An action that could not move the arm for longer than that is not tried again; the next one is [s]."""
+
 NEARLY = 0.2
 """Share of a detour that is left when the straight way is taken again."""
 
@@ -90,6 +93,8 @@ class Course:
         self._way = 0.0  # of its fastest joint
         self._searches = Searches()
         self._blocked = False  # whether the last step did not lead to the target
+        self._stuck_s = 0.0  # how long the joints have rested, whatever the newest action asked for
+        self._stuck: tuple[Refusal, ...] = ()  # why, once it is not tried again before the next action
         self._resting = True
 
     @property
@@ -121,15 +126,17 @@ class Course:
         self._lead, self._led = None, False
         self._left_s = max(1.0 / options.data_rate_hz, STRETCH * interval_s, dt)
         self._resting = False
+        self._stuck_s, self._stuck = 0.0, ()
         if self._next is not None or twist @ before <= 0.0:
-            self._goal = None
+            self._leave_detour()
         stuck = self._goal is None and self._next is None and (self._blocked or not self.moves)
         if stuck and self._searches.may_help(self.tool, self._twist, self._frame):
             self._search(max(dt, LOOKAHEAD_S))
 
     def drop(self) -> None:
         """Forgets the action; the joints come to rest."""
-        self._left_s, self._over, self._goal = 0.0, (), None
+        self._left_s, self._over = 0.0, ()
+        self._leave_detour()
 
     def change(self, options: FilterOptions, servo: ToolServo) -> None:
         """Other constraints: at once where the joints can still stop within them, else at their stop."""
@@ -137,7 +144,8 @@ class Course:
             self._options, self._servo, self._next = options, servo, None
         else:
             self._next = options, servo
-        self._resting = False
+        self._resting, self._stuck = False, ()
+        self._searches.drop()
 
     def advance(self, dt: float) -> Leg:
         """The next step, `dt` seconds long, towards the target."""
@@ -145,9 +153,13 @@ class Course:
             return self._change_at_rest(dt)
         if self._resting:
             return Leg(0.0, self.now.velocity, np.zeros(6), ())
-        self._searches.wait(dt)
+        found = self._searches.go_on(dt)
+        if found is not None:
+            self._goal, self._way, self._stuck = found, largest(found - self.joints), ()
         acting = min(dt, self._left_s)
         self._left_s -= acting
+        if self._stuck and acting > 0.0:
+            return Leg(0.0, self.now.velocity, np.zeros(6), self._stuck)
         refusals = list(self._over) if acting > 0.0 else []
         target = moved(self.target, self._twist * acting, self._frame) if acting > 0.0 else self.target
         target, walls = self._servo.confined(target, self.tool.position)
@@ -164,14 +176,18 @@ class Course:
                 self._goal = None
         else:
             step = self._servo.advance(self.now, target, dt, self._lead if acting > 0.0 else None)
-            if not (step.reached or self._led) and dt < LOOKAHEAD_S:
+            if dt < LOOKAHEAD_S and not (step.reached or self._led or self._searches.under_way):
                 self._look_ahead()
             motion = step.motion
             refusals.extend(step.refusals)
             self._blocked = not step.reached
             self.target = target if step.reached else Pose(*self._robot.tool_pose(motion.stop))
         self._resting = not (motion.velocity.any() or self._left_s > 0.0 or refusals)
-        return self._follow(motion.end, motion.velocity, dt, _first_of_each(refusals))
+        leg = self._follow(motion.end, motion.velocity, dt, _first_of_each(refusals))
+        if leg.dt == 0.0 and self._goal is None and leg.refusals:
+            self._stuck_s += dt
+            self._stuck = leg.refusals if self._stuck_s > STUCK_S else ()
+        return leg
 
     def brake(self, dt: float) -> Leg:
         """The next step, `dt` seconds long, of stopping as soon as the joints may."""
@@ -188,6 +204,10 @@ class Course:
         self.drop()
         self._rest(self.joints)
         self.target = self.tool
+
+    def _leave_detour(self) -> None:
+        self._goal = None
+        self._searches.drop()
 
     def _rest(self, joints: np.ndarray) -> None:
         still = np.zeros_like(joints)
@@ -214,12 +234,10 @@ class Course:
         return Leg(leg.dt, leg.velocity, leg.twist, (slower,))
 
     def _search(self, ahead_s: float) -> None:
-        """Looks for a detour, which takes a while."""
-        self._searches.begin(self.tool, self._twist)
+        """Begins to look for a detour."""
         if self._twist.any():
-            with contextlib.suppress(np.linalg.LinAlgError):  # the next step says so
-                self._goal = find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)
-        self._way = 0.0 if self._goal is None else largest(self._goal - self.joints)
+            search = find_detour(self._servo, self.now, self._ahead(self.target, ahead_s), ahead_s)
+            self._searches.begin(search, self.tool, self._twist)
 
     def _look_ahead(self) -> None:
         """Finds the way to where the action leads, once an action."""

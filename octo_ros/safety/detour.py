@@ -10,6 +10,7 @@ from octo_ros.safety.compose import Pose, moved, pose_error
 from octo_ros.safety.inverse_kinematics import DAMPING, nudges, size, solve
 from octo_ros.safety.motion import Instant
 from octo_ros.safety.pacing import largest
+from octo_ros.safety.pieces import Pieces, finished
 from octo_ros.safety.tool_servo import CLEARANCE, LOOKAHEAD_S, STILL, UNNOTICED, ToolServo
 
 PROGRESS = 0.1
@@ -24,6 +25,9 @@ PAUSE_S = 0.5
 RETRY_S = 2.0
 """Time without a search after which the same action is worth one more [s]."""
 
+PIECE_S = 0.01
+"""A piece of a search is done for each so many seconds, in steps as long as `LOOKAHEAD_S` all of it [s]."""
+
 PATIENCE = 8
 """Searches that may bring nothing, one after the other."""
 
@@ -37,7 +41,11 @@ DETOUR = 0.2
 """How far inwards a path along a wall may be drawn, as a share of the way that is asked for."""
 
 
-def find_detour(servo: ToolServo, now: Instant, target: Pose, dt: float) -> np.ndarray | None:
+Search = Pieces[np.ndarray | None]
+"""A search for joints (n,) to go to."""
+
+
+def find_detour(servo: ToolServo, now: Instant, target: Pose, dt: float) -> Search:
     """Joints (n,) to go to where the straight way to `target` brings next to nothing, None where it does.
 
     In a singular posture (a stretched elbow) no small motion goes one way; a nudge along a
@@ -53,33 +61,39 @@ def find_detour(servo: ToolServo, now: Instant, target: Pose, dt: float) -> np.n
     straight = solve(servo.robot, start, target, low, high).delta
     left = size(servo.missing(start + straight, target))
     if left > LOST * asked:
-        goal = _unfolded(servo, now, target, low, high, 0.5 * left, dt)
+        yield
+        goal = yield from _unfolded(servo, now, target, low, high, 0.5 * left, dt)
         if goal is not None:
             return goal
-    shortest = size(servo.missing(servo.towards(now, straight, dt)[0].end, target))
+    motion, _ = yield from servo.gradually_towards(now, straight, dt)
+    shortest = size(servo.missing(motion.end, target))
     if shortest < (1.0 - STUCK) * asked:
         return None
     best = None
     for delta in _ways(servo, start, target, asked, low, high):
+        yield
         if size(servo.missing(start + delta, target)) < shortest:
-            end = servo.towards(now, delta, dt)[0].end
-            missing = size(servo.missing(end, target))
+            motion, _ = yield from servo.gradually_towards(now, delta, dt)
+            missing = size(servo.missing(motion.end, target))
             if missing < shortest:
-                best, shortest = end, missing
+                best, shortest = motion.end, missing
     return best
 
 
 def _unfolded(
     servo: ToolServo, now: Instant, target: Pose, low: np.ndarray, high: np.ndarray, enough: float, dt: float
-) -> np.ndarray | None:
+) -> Search:
     """Joints (n,) out of a singular posture that come nearest to `target`, if they come near `enough`."""
     best = None
     for nudge in nudges(servo.robot, now.joints, low, high):
         delta = solve(servo.robot, now.joints, target, low, high, first=nudge).delta
         left = size(servo.missing(now.joints + delta, target))
         left *= 1.0 if delta @ now.velocity < 0.0 else 0.5  # going on is better than turning round
-        if left < enough and largest(servo.towards(now, delta, dt, dt)[0].velocity) > STILL:
-            best, enough = now.joints + delta, left
+        if left < enough:
+            motion, _ = yield from servo.gradually_towards(now, delta, dt, dt)
+            if largest(motion.velocity) > STILL:
+                best, enough = now.joints + delta, left
+        yield
     return best
 
 
@@ -100,27 +114,60 @@ def _ways(
 
 
 class Searches:
-    """When to look for a detour. Where none helps, joints would go around again and again."""
+    """When to look for a detour. Where none helps, joints would go around again and again.
+
+    A search is spread over steps, so that none takes long.
+    """
 
     def __init__(self) -> None:
+        self._search: Search | None = None
         self._begin: Pose | None = None  # of the tool at the last search
         self._twist = np.zeros(6)  # asked for then
         self._fruitless = 0  # searches in a row that did not bring the tool on
         self._age_s = 0.0  # of the last
 
-    def wait(self, dt: float) -> None:
-        """`dt` seconds pass."""
-        self._age_s += dt
+    @property
+    def under_way(self) -> bool:
+        """Whether a search is."""
+        return self._search is not None
 
-    def begin(self, tool: Pose, twist: np.ndarray) -> None:
+    def begin(self, search: Search, tool: Pose, twist: np.ndarray) -> None:
         """A search, with the tip at `tool` and a twist (6,) asked for."""
+        self._search = search
         self._begin, self._twist, self._age_s = tool, twist, 0.0
         self._fruitless += 1
 
+    def drop(self) -> None:
+        """Ends a search under way."""
+        self._search = None
+
+    def go_on(self, dt: float) -> np.ndarray | None:
+        """`dt` seconds pass. Returns the joints (n,) that a search under way has found, if it has."""
+        self._age_s += dt
+        if self._search is None:
+            return None
+        try:
+            if dt >= LOOKAHEAD_S:
+                found, self._search = finished(self._search), None
+                return found
+            for _ in range(max(round(dt / PIECE_S), 1)):
+                next(self._search)
+        except StopIteration as end:
+            self._search = None
+            return end.value
+        except np.linalg.LinAlgError:  # the next step says so
+            self._search = None
+        return None
+
     def may_help(self, tool: Pose, twist: np.ndarray, frame: str) -> bool:
-        """Whether the last brought the tool on, or the twist (6,), in "base" or "tool" axes, is another."""
+        """Whether the last brought the tool on, or the twist (6,), in "base" or "tool" axes, is another.
+
+        While one is under way, none may.
+        """
         if self._begin is None:
             return True
+        if self._search is not None:
+            return False
         size = float(np.linalg.norm(twist))
         way = pose_error(self._begin, tool)
         if frame == "tool":

@@ -22,6 +22,7 @@ from octo_ros.safety.inverse_kinematics import CONVERGED, Solution, size, solve
 from octo_ros.safety.motion import Instant, Motion
 from octo_ros.safety.options import FilterOptions
 from octo_ros.safety.pacing import Pace, braked, largest
+from octo_ros.safety.pieces import Pieces, finished
 from octo_ros.safety.robot import Robot
 
 CLEARANCE = 1e-3
@@ -62,8 +63,11 @@ HEADROOM = 2e-4
 
 NO_RESULT = Refusal("inverse kinematics without a result", 1.0, 0.0, "")
 
-ROUNDS = 6
-"""How often a motion is shortened before the joints brake instead."""
+ROUNDS, SOON_ROUNDS, START_ROUNDS = (6, 0.5), (4, 0.35), (2, 0.2)
+"""How often a motion is shortened before the joints brake instead, and to what share each time at least.
+
+The second and third are of steps that another soon follows, the third of those that begin at rest.
+"""
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,12 @@ class ToolServo:
 
         The whole way is to take at least `over_s`.
         """
+        return finished(self.gradually_towards(now, delta, dt, over_s))
+
+    def gradually_towards(
+        self, now: Instant, delta: np.ndarray, dt: float, over_s: float = 0.0
+    ) -> Pieces[tuple[Motion, list[Refusal]]]:
+        """`towards`, piece by piece."""
         if not np.isfinite(delta).all():
             return self.braking(now, dt), [NO_RESULT]
         wish = self._pace.approach(delta, dt)
@@ -207,6 +217,7 @@ class ToolServo:
                 return self._motion(now.joints, wish, dt), []
         creeps = any(constraint.is_outside(now.joints) for constraint in self._spatial)
         motion = self._motion(now.joints, self._paced(now, wish, dt, creeps), dt)
+        yield
         fraction, binding = self._allowed(motion)
         if fraction == 1.0:
             return motion, []
@@ -214,8 +225,10 @@ class ToolServo:
         if wish.any() and any(limit in binding for limit in self._speeds):
             wish, slower = self._slowed(now.joints, wish, dt)
             motion = self._motion(now.joints, self._paced(now, wish, dt, creeps), dt)
+            yield
             refusals, fraction = slower or refusals, self._least(motion)
-        return self._shortened(now, motion, fraction), refusals
+        motion = yield from self._shortened(now, motion, fraction)
+        return motion, refusals
 
     def _motion(self, start: np.ndarray, velocity: np.ndarray, dt: float) -> Motion:
         return Motion(self.robot, start, velocity, dt, self._acceleration)
@@ -234,17 +247,20 @@ class ToolServo:
                 refusals.append(refusal)
         return wish, refusals
 
-    def _shortened(self, now: Instant, motion: Motion, fraction: float) -> Motion:
+    def _shortened(self, now: Instant, motion: Motion, fraction: float) -> Pieces[Motion]:
         """The most of `motion` over braking that is allowed; about `fraction` of its velocity is."""
         brake = braked(now.velocity, self._acceleration, motion.dt)
         over, share = motion.velocity - brake, 1.0
-        rounds, least = (ROUNDS, 0.5) if now.velocity.any() or motion.dt > SOON_S else (2, 0.2)
+        rounds, least = ROUNDS
+        if motion.dt <= SOON_S:
+            rounds, least = SOON_ROUNDS if now.velocity.any() else START_ROUNDS
         for _ in range(rounds):
             if fraction == 1.0:
                 return motion
             less = EAGER * (1.0 - fraction) * largest(motion.velocity) / max(largest(over), STILL)
             share = max(least * share, share - less)
             motion = motion.at(brake + share * over)
+            yield
             fraction = self._least(motion)
         return motion if fraction == 1.0 else motion.at(brake)
 
