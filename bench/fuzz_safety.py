@@ -66,8 +66,8 @@ class Totals:
             self.violations.append((outcome.index, f"{outcome.about}: {outcome.violation}", outcome.trace))
 
 
-def reports(totals: Totals, outcomes: Iterator[Outcome], seconds: float) -> Iterator[Outcome]:
-    """The outcomes until the time is over, with a bar or a line now and then."""
+def reports(totals: Totals, outcomes: Iterator[Outcome], seconds: float, steps: int) -> Iterator[Outcome]:
+    """The outcomes until the time is over and the steps are done, with a bar or a line now and then."""
     begun = told = time.monotonic()
     if Progress is None or not sys.stdout.isatty():
         for outcome in outcomes:
@@ -76,7 +76,7 @@ def reports(totals: Totals, outcomes: Iterator[Outcome], seconds: float) -> Iter
             if now - told > REPORT_S:
                 told = now
                 print(f"{now - begun:6.0f} s  {totals.episodes} episodes  {totals.steps:,} steps", flush=True)
-            if now - begun > seconds:
+            if now - begun > seconds and totals.steps >= steps:
                 return
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns) as progress:
@@ -86,7 +86,7 @@ def reports(totals: Totals, outcomes: Iterator[Outcome], seconds: float) -> Iter
             now = time.monotonic()
             said = f"{totals.episodes} episodes, {totals.steps:,} steps"
             progress.update(task, completed=now - begun, description=said)
-            if now - begun > seconds:
+            if now - begun > seconds and totals.steps >= steps:
                 return
 
 
@@ -99,11 +99,11 @@ def played(pool, seed: int, ahead: int) -> Iterator[Outcome]:
             yield waiting.popleft().get()
 
 
-def fuzz(seed: int, minutes: float, processes: int, keep_going: bool) -> Totals:
-    """Runs episodes until the time is over, or until one violates something."""
+def fuzz(seed: int, minutes: float, steps: int, processes: int, keep_going: bool) -> Totals:
+    """Runs episodes until time is over and steps are done, or until one violates something."""
     totals = Totals()
     with multiprocessing.Pool(processes) as pool:
-        for outcome in reports(totals, played(pool, seed, 2 * processes), minutes * 60.0):
+        for outcome in reports(totals, played(pool, seed, 2 * processes), minutes * 60.0, steps):
             totals.add(outcome)
             if outcome.violation and not keep_going:
                 break
@@ -129,6 +129,7 @@ def main() -> int:
     """Runs the fuzzer; returns 1 where a violation was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, default=0, help="go on until so many are done")
     parser.add_argument("--seed", type=int, help="another one each time by default")
     parser.add_argument("--episode", type=int, help="run this one alone")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -142,7 +143,7 @@ def main() -> int:
         totals = Totals()
         totals.add(run_episode(seed, options.episode))
     else:
-        totals = fuzz(seed, options.minutes, options.processes, options.keep_going)
+        totals = fuzz(seed, options.minutes, options.steps, options.processes, options.keep_going)
     seconds = time.monotonic() - begun
     show(seed, totals, seconds)
     if options.json is not None:

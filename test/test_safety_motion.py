@@ -12,9 +12,10 @@ from octo_ros.safety.options import FilterOptions
 pytestmark = pytest.mark.parametrize("name", ROBOTS)
 
 
+@pytest.mark.parametrize("slides", [True, False])
 @pytest.mark.parametrize("corner", range(8))
-def test_every_corner_can_be_left(name, corner):
-    cell = Cell(name, thorough=False)
+def test_every_corner_can_be_left(name, corner, slides):
+    cell = Cell(name, options=FilterOptions(slide_along_walls=slides), thorough=False)
     cell.begin()
     signs = np.array([1.0 if corner >> axis & 1 else -1.0 for axis in range(3)])
     for _ in range(60):
@@ -135,3 +136,15 @@ def test_an_action_beside_a_wall_slides_along_it_or_stops_as_the_option_says(nam
     assert abs(ways[False][1]) < 0.005
     for way in ways.values():
         assert abs(way[2]) < 0.002
+
+
+@pytest.mark.parametrize("tick_ns", [10 * MILLISECOND, 20 * MILLISECOND])
+def test_an_arm_that_is_stuck_comes_to_rest(name, tick_ns):
+    """It may go around what is in its way, but not to and fro."""
+    cell = Cell(name, starts(name)[16], thorough=False)
+    cell.begin()
+    way, ways = np.array([0.094, 0.0, 0.112, 0.0, -0.185, 0.0]), []
+    for _ in range(450):
+        cell.drive(way[:3], way[3:], tick_ns=tick_ns)
+        ways.append(cell.measured.copy())
+    assert np.ptp(ways[-20:], axis=0).max() < 1e-3

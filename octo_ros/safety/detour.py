@@ -23,13 +23,19 @@ PAUSE_S = 0.5
 """Time without a search after which another action is worth new ones [s]."""
 
 RETRY_S = 2.0
-"""Time without a search after which the same action is worth one more [s]."""
+"""Time without a search after which the same action is worth one more, twice as long each time [s]."""
 
 PIECE_S = 0.01
 """A piece of a search is done for each so many seconds, in steps as long as `LOOKAHEAD_S` all of it [s]."""
 
 PATIENCE = 8
 """Searches that may bring nothing, one after the other."""
+
+LONG_PATIENCE = 24
+"""Searches that may bring the tool no further than it ever was."""
+
+MOST_DOUBLED = 5
+"""How often `RETRY_S` is doubled at most."""
 
 STUCK = 0.1
 """A motion that brings less than this share of the way calls for a detour."""
@@ -122,9 +128,11 @@ class Searches:
     def __init__(self) -> None:
         self._search: Search | None = None
         self._begin: Pose | None = None  # of the tool at the last search
-        self._twist = np.zeros(6)  # asked for then
+        self._furthest: Pose | None = None  # of the tool, by what was asked for
+        self._twist = np.zeros(6)  # asked for at the last search
         self._fruitless = 0  # searches in a row that did not bring the tool on
-        self._age_s = 0.0  # of the last
+        self._no_further = 0  # searches since it came further than ever
+        self._age_s = 0.0  # of the last search
 
     @property
     def under_way(self) -> bool:
@@ -133,9 +141,10 @@ class Searches:
 
     def begin(self, search: Search, tool: Pose, twist: np.ndarray) -> None:
         """A search, with the tip at `tool` and a twist (6,) asked for."""
-        self._search = search
-        self._begin, self._twist, self._age_s = tool, twist, 0.0
+        self._search, self._twist, self._age_s = search, twist, 0.0
+        self._begin, self._furthest = tool, self._furthest or tool
         self._fruitless += 1
+        self._no_further += 1
 
     def drop(self) -> None:
         """Ends a search under way."""
@@ -162,20 +171,27 @@ class Searches:
     def may_help(self, tool: Pose, twist: np.ndarray, frame: str) -> bool:
         """Whether the last brought the tool on, or the twist (6,), in "base" or "tool" axes, is another.
 
-        While one is under way, none may.
+        Coming on to and fro helps only for a while. While a search is under way, none may help.
         """
         if self._begin is None:
             return True
         if self._search is not None:
             return False
         size = float(np.linalg.norm(twist))
-        way = pose_error(self._begin, tool)
-        if frame == "tool":
-            way = np.concatenate((tool.rotation.T @ way[:3], tool.rotation.T @ way[3:]))
         same = twist @ self._twist > ALIKE * size * float(np.linalg.norm(self._twist))
-        came_on = way @ twist > PROGRESS * LOOKAHEAD_S * size * size
-        if came_on or (self._age_s > PAUSE_S and not same):
+        another = self._age_s > PAUSE_S and not same
+        enough = PROGRESS * LOOKAHEAD_S * size * size
+        if another or _way(self._begin, tool, frame) @ twist > enough:
             self._fruitless = 0
-        elif self._age_s > RETRY_S:
-            self._fruitless = min(self._fruitless, PATIENCE - 1)
-        return self._fruitless < PATIENCE
+        if another or _way(self._furthest, tool, frame) @ twist > enough:
+            self._no_further, self._furthest = 0, tool
+        spent = max(self._fruitless - PATIENCE, self._no_further - LONG_PATIENCE)
+        return spent < 0 or self._age_s > RETRY_S * 2.0 ** min(spent, MOST_DOUBLED)
+
+
+def _way(begin: Pose, end: Pose, frame: str) -> np.ndarray:
+    """(6,) from one pose to another, in "base" axes or those of the "tool" at the end."""
+    way = pose_error(begin, end)
+    if frame == "tool":
+        return np.concatenate((end.rotation.T @ way[:3], end.rotation.T @ way[3:]))
+    return way
