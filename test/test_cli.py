@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -78,6 +79,18 @@ def test_export_hands_on_every_option_and_prints_errors_by_comparison(bundle, mo
         "one against two: readout 1.0e-06, actions 2.0e-04",
         "two against three: readout 0.0e+00",
     ]
+
+
+def test_a_robot_whose_meshes_are_missing_is_replayed_without_distances_only_when_asked(tmp_path, capsys):
+    tree, robot = ElementTree.parse(robot_urdf("ur5e")), tmp_path / "robot.urdf"
+    geometry = tree.find("link[@name='forearm_link']/collision/geometry")
+    geometry[:] = [ElementTree.Element("mesh", filename="package://nowhere/forearm.stl")]
+    tree.write(robot)
+    arguments = ["replay", BAG, *DEMO[:-1], str(robot), "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 1
+    message = capsys.readouterr().err
+    assert "forearm" in message and "--no-check-collisions" in message
+    assert cli.main([*arguments, "--no-check-collisions"]) == 0
 
 
 def _needs_torch(_):

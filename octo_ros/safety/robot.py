@@ -18,7 +18,10 @@ from octo_ros.safety.bodies.reach import Reach
 from octo_ros.safety.urdf import FAR, Tree, frozen, joint_limits, parse_robot
 from octo_ros.safety.workspace import Zone, parse_declaration
 
-WAY_ON = "collision=False (the node: check_collisions) goes on without the distances between bodies"
+WAY_ON = (
+    "collision=False (the node: check_collisions, replay: --no-check-collisions) goes on "
+    "without the distances between bodies"
+)
 
 
 class Robot:

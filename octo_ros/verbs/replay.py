@@ -36,6 +36,12 @@ def add(verbs: Any) -> None:
         "--topic", action="append", default=[], metavar="NAME=/topic",
         help="map a camera, instruction, goal_image, joint_states or recorded_action to a topic; repeatable",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-check-collisions",
+        dest="check_collisions",
+        action="store_false",
+        help="for a URDF whose meshes are missing: without the distances between bodies",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier replay in --out")
     parser.set_defaults(verb=run, needs="install octo_ros with its extra 'replay'")
 
@@ -58,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             joints=options.joints,
             filter_options=FilterOptions(data_rate_hz=options.data_rate),
+            check_collisions=options.check_collisions,
             overwrite=options.overwrite,
             progress=lambda done, total: tell("messages", done, total),
         )
