@@ -4,13 +4,16 @@ ROS ?= jazzy
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint soak fuzz clean
+.PHONY: demo test sim lint soak fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/octo_ros demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# The simulated cell: robosuite in the same environment; then `octo_ros record` and `octo_ros evaluate`.
+sim: $(VENV)/.sim
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -41,4 +44,11 @@ $(VENV)/.demo: setup.py | $(BIN)/uv
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[ros-$(ROS),replay,export,test]'
+	@touch $@
+
+# A part of robosuite that is not used here caps numpy below 2; pin needs 2.
+$(VENV)/.sim: $(VENV)/.test
+	@echo 'numpy>=2' > $(VENV)/override.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --override $(VENV)/override.txt \
+	  --editable '.[ros-$(ROS),replay,export,test,sim]'
 	@touch $@

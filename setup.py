@@ -8,7 +8,7 @@ NAME = "octo_ros"
 
 ROS_MESSAGES = (
     "rclpy", "rmw-fastrtps-cpp", "sensor-msgs", "std-srvs", "geometry-msgs", "trajectory-msgs",
-    "diagnostic-msgs", "lifecycle-msgs", "visualization-msgs",
+    "diagnostic-msgs", "lifecycle-msgs", "visualization-msgs", "rosgraph-msgs",
 )  # fmt: skip
 
 
@@ -55,6 +55,8 @@ setup(
             "huggingface_hub>=0.24",
             "rich>=12",
         ],
+        # The simulated cell. Part of robosuite caps numpy below 2, which pin needs: see `make sim`.
+        "sim": ["robosuite==1.5.2", "mujoco>=3.3,<3.4"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
@@ -70,6 +72,7 @@ setup(
             "policy_node = octo_ros.nodes.policy_node:main",
             "safety_filter_node = octo_ros.nodes.safety_filter_node:main",
             "joint_state_simulator = octo_ros.nodes.joint_state_simulator:main",
+            "sim_cell_node = octo_ros.nodes.sim_cell_node:main",
         ],
     },
     zip_safe=True,

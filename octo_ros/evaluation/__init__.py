@@ -1,0 +1,1 @@
+"""How often a policy does its task: episodes in the simulated cell, and what their number proves."""

@@ -1,0 +1,93 @@
+"""Renders and publishes the simulated cell's pictures beside its steps, in a thread of its own.
+
+A software renderer takes longer than a step. MuJoCo lets Python go on meanwhile: joint states do not stall.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image
+
+from octo_ros.nodes import sim_messages
+from octo_ros.sim.cell import CAMERAS, Cell, Snapshot
+
+START_S = 60.0
+"""Longest time that a renderer may take to start [s]."""
+
+
+class Pictures:
+    """One picture of every camera at a time.
+
+    Args:
+        node: that publishes.
+        cell: whose cameras they are; its renderers belong to the thread.
+
+    Attributes:
+        dropped: snapshots that came while another was rendered.
+
+    Raises:
+        ParameterError: there is no way to render here.
+    """
+
+    def __init__(self, node: Node, cell: Cell) -> None:
+        self._node, self._cell = node, cell
+        self._images = {name: node.create_publisher(Image, f"camera/{name}/image_raw", 2) for name in CAMERAS}
+        self._infos = {
+            name: node.create_publisher(CameraInfo, f"camera/{name}/camera_info", 2) for name in CAMERAS
+        }
+        self.dropped = 0
+        self._job: tuple[Snapshot, int] | None = None
+        self._wanted, self._idle = threading.Event(), threading.Event()
+        self._ended = False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="pictures", daemon=True)
+        self._thread.start()
+        self._idle.wait(START_S)
+        self._raise()
+
+    def offer(self, snapshot: Snapshot, stamp_ns: int) -> None:
+        """Renders a snapshot, unless an earlier one is still being rendered."""
+        self._raise()
+        if not self._idle.is_set():
+            self.dropped += 1
+            return
+        self._idle.clear()
+        self._job = snapshot, stamp_ns
+        self._wanted.set()
+
+    def wait(self) -> None:
+        """Until what was offered is published."""
+        self._idle.wait()
+        self._raise()
+
+    def end(self) -> None:
+        """Ends the thread and frees the renderers."""
+        self._ended = True
+        self._wanted.set()
+        self._thread.join()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            cameras = self._cell.cameras
+            sizes = {name: view.size for name, view in cameras.views.items()}
+            self._idle.set()
+            while self._wanted.wait() and not self._ended:
+                self._wanted.clear()
+                snapshot, stamp_ns = self._job
+                for name, pixels in cameras.images(snapshot).items():
+                    self._images[name].publish(sim_messages.image(pixels, name, stamp_ns))
+                    focal = cameras.focal_length(name)
+                    info = sim_messages.camera_info(sizes[name], focal, name, stamp_ns)
+                    self._infos[name].publish(info)
+                self._idle.set()
+        except Exception as error:  # raised again by whoever offers or waits
+            self._error = error
+            self._idle.set()
+        finally:
+            self._cell.close()
