@@ -57,10 +57,10 @@ class StatisticsBuilder:
         if not self._episodes:
             raise DatasetError("statistics: expected at least one episode, got none")
         action = np.concatenate(self._vectors["action"])
-        entry = {"action": _entry(action, ACTION_MASK)}
+        entry = {"action": vector_entry(action, ACTION_MASK)}
         if self._vectors["proprio"]:
             proprio = np.concatenate(self._vectors["proprio"])
-            entry["proprio"] = _entry(proprio, (True,) * proprio.shape[1])
+            entry["proprio"] = vector_entry(proprio, (True,) * proprio.shape[1])
         return {**entry, "num_transitions": len(action), "num_trajectories": self._episodes}
 
 
@@ -79,7 +79,8 @@ def write_statistics(folder: Path, name: str, entry: Mapping[str, Any]) -> Path:
     return path
 
 
-def _entry(vectors: np.ndarray, mask: tuple[bool, ...]) -> dict[str, Any]:
+def vector_entry(vectors: np.ndarray, mask: tuple[bool, ...]) -> dict[str, Any]:
+    """mean, std, max, min, p99 and p01 of `vectors` (k, n), n numbers each, and the mask (n,)."""
     values = vectors.astype(np.float64)
     p01, p99 = np.quantile(values, (0.01, 0.99), axis=0)
     numbers = {
@@ -90,4 +91,5 @@ def _entry(vectors: np.ndarray, mask: tuple[bool, ...]) -> dict[str, Any]:
         "p99": p99,
         "p01": p01,
     }
+    numbers["std"][numbers["min"] == numbers["max"]] = 0.0  # not the rounding of the mean
     return {**{key: value.tolist() for key, value in numbers.items()}, "mask": list(mask)}

@@ -10,20 +10,18 @@ import numpy as np
 from octo_ros.errors import StatisticsError
 from octo_ros.export.statistics import read_statistics
 from octo_ros.policy.normalization import Statistics
+from octo_ros.rlds.statistics import ACTION_MASK, vector_entry
 from octo_ros.train.episodes import TrainingEpisode
-from octo_ros.types import ACTION_AXES
-
-ACTION_MASK = [axis != "gripper" for axis in ACTION_AXES]
-"""Axes of an action that are scaled: all but the gripper, as in the official fine-tuning."""
 
 
 def data_statistics(episodes: Sequence[TrainingEpisode]) -> dict[str, Any]:
     """Statistics of one data set, as an entry of dataset_statistics.json."""
-    entry: dict[str, Any] = {"action": _moments([episode.action for episode in episodes])}
-    entry["action"]["mask"] = list(ACTION_MASK)
+    actions = np.concatenate([episode.action for episode in episodes])
+    entry: dict[str, Any] = {"action": vector_entry(actions, ACTION_MASK)}
     states = [episode.state for episode in episodes if episode.state is not None]
     if states:
-        entry["proprio"] = _moments(states)
+        together = np.concatenate(states)
+        entry["proprio"] = vector_entry(together, (True,) * together.shape[1])
     entry["num_transitions"] = sum(len(episode.action) for episode in episodes)
     entry["num_trajectories"] = len(episodes)
     return entry
@@ -65,18 +63,3 @@ def choose_statistics(body: Mapping[str, Any], name: str, where: str) -> dict[st
     if len(known) == 1:
         return next(iter(known.values()))
     raise StatisticsError(f"{where}: no data set {name!r}; it has {', '.join(sorted(known))}")
-
-
-def _moments(arrays: Sequence[np.ndarray]) -> dict[str, Any]:
-    values = np.concatenate(arrays).astype(np.float64)  # (steps, n)
-    moments = {
-        "mean": values.mean(axis=0),
-        "std": values.std(axis=0),
-        "max": values.max(axis=0),
-        "min": values.min(axis=0),
-        "p99": np.quantile(values, 0.99, axis=0),
-        "p01": np.quantile(values, 0.01, axis=0),
-    }
-    still = moments["min"] == moments["max"]
-    moments["std"][still] = 0.0  # not the rounding of the mean
-    return {key: value.tolist() for key, value in moments.items()}
