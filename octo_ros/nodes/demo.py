@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from octo_ros.engine.bundle import read_bundle
 from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BagError, ParameterError
 from octo_ros.nodes.messages import time_ns
-from octo_ros.nodes.processes import NodeProcess
+from octo_ros.nodes.processes import NodeProcess, running
 from octo_ros.nodes.qos import LATCHED
 from octo_ros.resources import robot_urdf, share_path
 from octo_ros.types import NANOSECONDS
@@ -183,10 +183,9 @@ def _emptied(out: Path) -> Path:
     return out
 
 
-@contextmanager
 def started_nodes(
     cell: Node, robot: str, bundle: Path, logs: Path, **safety: float
-) -> Iterator[dict[str, NodeProcess]]:
+) -> AbstractContextManager[dict[str, NodeProcess]]:
     """The two nodes, active, and the simulated joint states; each a process, ended on leaving.
 
     `safety`: parameters of the filter in place of the robot's.
@@ -202,16 +201,8 @@ def started_nodes(
         "safety_filter_node": {**common, "urdf_file": urdf, **safety},
         "joint_state_simulator": {"urdf_file": urdf},
     }
-    nodes: dict[str, NodeProcess] = {}
-    try:
-        for name, values in parameters.items():
-            nodes[name] = NodeProcess(name, logs / f"{name}.log", values, file)
-        for name in ("safety_filter_node", "policy_node"):
-            nodes[name].activate(cell)
-        yield nodes
-    finally:
-        for node in nodes.values():
-            node.stop()
+    active = ("safety_filter_node", "policy_node")
+    return running(cell, parameters, logs, files=dict.fromkeys(parameters, file), active=active)
 
 
 def _play(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import rclpy
@@ -23,7 +23,7 @@ from octo_ros.evaluation.score import EpisodeScore, Evaluation
 from octo_ros.evaluation.settings import Setting
 from octo_ros.nodes.demo import isolate_dds
 from octo_ros.nodes.messages import time_ns
-from octo_ros.nodes.processes import NodeProcess, NodeProcessError
+from octo_ros.nodes.processes import NodeProcess, NodeProcessError, running
 from octo_ros.nodes.qos import LATCHED
 from octo_ros.resources import robot_urdf, share_path
 from octo_ros.types import NANOSECONDS
@@ -116,10 +116,9 @@ def evaluate(
     return Evaluation(setting.name, tuple(scores))
 
 
-@contextmanager
 def _nodes(
     operator: Operator, bundle: Path, robot: str, setting: Setting, cell: dict[str, object], logs: Path
-) -> Iterator[dict[str, NodeProcess]]:
+) -> AbstractContextManager[dict[str, NodeProcess]]:
     """The cell and the two nodes, active; ended on leaving."""
     common = {"bundle": bundle, "data_rate_hz": 10.0, "use_sim_time": True}
     parameters = {
@@ -127,18 +126,9 @@ def _nodes(
         "policy_node": {**common, "seed": 0, **setting.policy},
         "safety_filter_node": {**common, "urdf_file": robot_urdf(robot), **setting.safety},
     }
-    files = {"sim_cell_node": None}
-    nodes: dict[str, NodeProcess] = {}
-    try:
-        for name, values in parameters.items():
-            file = files.get(name, share_path(f"config/{robot}.yaml"))
-            nodes[name] = NodeProcess(name, logs / f"{name}.log", values, file)
-        for name in ("safety_filter_node", "policy_node"):
-            nodes[name].activate(operator)
-        yield nodes
-    finally:
-        for node in nodes.values():
-            node.stop()
+    file = share_path(f"config/{robot}.yaml")
+    active = ("safety_filter_node", "policy_node")
+    return running(operator, parameters, logs, files=dict.fromkeys(active, file), active=active)
 
 
 def _episode(operator: Operator, nodes: dict[str, NodeProcess], seed: int, episode_s: float) -> EpisodeScore:

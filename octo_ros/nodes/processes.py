@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
@@ -115,3 +116,36 @@ class NodeProcess:
     def _error(self, what: str, lines: int = 12) -> NodeProcessError:
         log = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return NodeProcessError("\n".join([f"{what}; the end of {self.log}:", *log[-lines:]]))
+
+
+@contextmanager
+def running(
+    operator: Node,
+    parameters: Mapping[str, Mapping[str, object]],
+    logs: Path,
+    *,
+    files: Mapping[str, Path],
+    active: Sequence[str],
+) -> Iterator[dict[str, NodeProcess]]:
+    """Nodes by name, each a process, ended on leaving.
+
+    Args:
+        operator: calls their services.
+        parameters: of each node.
+        logs: folder for their output.
+        files: parameter files of those that have one.
+        active: those that are configured and activated, in this order.
+
+    Raises:
+        NodeProcessError: one of them did not start.
+    """
+    nodes: dict[str, NodeProcess] = {}
+    try:
+        for name, values in parameters.items():
+            nodes[name] = NodeProcess(name, logs / f"{name}.log", values, files.get(name))
+        for name in active:
+            nodes[name].activate(operator)
+        yield nodes
+    finally:
+        for node in nodes.values():
+            node.stop()
