@@ -18,8 +18,9 @@ from std_msgs.msg import Bool, Float64, Float64MultiArray, String
 from transforms3d.quaternions import quat2mat
 
 from octo_ros.image_messages import stamp_ns, to_rgb
+from octo_ros.nodes.followed_commands import positions
 from octo_ros.nodes.messages import time_message
-from octo_ros.nodes.sim_commands import Takeover, positions
+from octo_ros.nodes.sim_takeover import Takeover
 from octo_ros.resources import robot_urdf
 from octo_ros.safety.robot import Robot
 from octo_ros.types import ACTION_AXES

@@ -7,22 +7,16 @@ import sys
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.errors import ParameterError
 from octo_ros.nodes import spin
 from octo_ros.nodes.commands import MODES
+from octo_ros.nodes.followed_commands import check_followed, followed_commands, positions
 from octo_ros.nodes.messages import time_message
-from octo_ros.nodes.newest import Newest
 from octo_ros.nodes.parameters import Parameter, declare, read
-from octo_ros.nodes.qos import RELIABLE
 from octo_ros.safety.robot import Robot
 from octo_ros.sim.joint_follower import JointFollower
 from octo_ros.types import NANOSECONDS
-
-FOLLOWED = ("joint_trajectory", "joint_position")
-"""Command modes that name joint positions; a pose or twist needs a robot's own controller."""
 
 PARAMETERS = (
     Parameter("robot_description", "", "the robot's URDF as text, with its octo_safety element"),
@@ -41,11 +35,7 @@ class JointStateSimulator(Node):
         super().__init__("joint_state_simulator")
         declare(self, PARAMETERS)
         values = read(self, PARAMETERS)
-        if values["command_mode"] not in FOLLOWED:
-            raise ParameterError(
-                f"command_mode: {values['command_mode']!r} cannot be followed without a controller; "
-                f"expected one of {', '.join(FOLLOWED)}"
-            )
+        check_followed(values["command_mode"])
         self._robot = _robot(values)
         self._follower = JointFollower(
             _initial_positions(values["initial_positions"], self._robot),
@@ -54,22 +44,14 @@ class JointStateSimulator(Node):
         )
         self._last_ns = self._now_ns()
         self._states = self.create_publisher(JointState, "joint_states", 10)
-        mode = MODES[values["command_mode"]]
-        self._positions = self._of_trajectory if mode.kind is JointTrajectory else _of_array
-        self._command = Newest(self, mode.kind, mode.topic, RELIABLE)
+        self._command = followed_commands(self, values["command_mode"])
         self.create_timer(1.0 / values["rate_hz"], self._advance)
         self.get_logger().info(f"simulating {len(self._robot.joint_names)} joints of {self._robot.source}")
-
-    def _of_trajectory(self, message: JointTrajectory) -> np.ndarray:
-        """(n,) where a trajectory ends, in the robot's order [rad or m]; NaN for a joint left out."""
-        positions = message.points[-1].positions if message.points else ()
-        by_name = dict(zip(message.joint_names, positions, strict=False))
-        return np.array([by_name.get(name, np.nan) for name in self._robot.joint_names])
 
     def _advance(self) -> None:
         now_ns = self._now_ns()
         command = self._command.take()
-        if command is not None and not self._follower.follow(self._positions(command)):
+        if command is not None and not self._follower.follow(positions(command, self._robot.joint_names)):
             self.get_logger().error(f"command ignored: {command}")
         self._follower.advance((now_ns - self._last_ns) / NANOSECONDS)
         self._last_ns = now_ns
@@ -81,11 +63,6 @@ class JointStateSimulator(Node):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
-
-
-def _of_array(message: Float64MultiArray) -> np.ndarray:
-    """(n,) commanded positions [rad or m]."""
-    return np.array(message.data)
 
 
 def _robot(values: dict) -> Robot:

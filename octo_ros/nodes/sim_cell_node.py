@@ -22,14 +22,13 @@ from std_srvs.srv import Trigger
 from octo_ros.errors import ParameterError
 from octo_ros.nodes import sim_messages, spin
 from octo_ros.nodes.commands import MODES
-from octo_ros.nodes.joint_state_simulator import FOLLOWED
+from octo_ros.nodes.followed_commands import check_followed, followed_commands, positions
 from octo_ros.nodes.messages import time_message
-from octo_ros.nodes.newest import Newest
 from octo_ros.nodes.parameters import Parameter, declare, read
-from octo_ros.nodes.qos import LATCHED, RELIABLE
-from octo_ros.nodes.sim_commands import Takeover, positions
+from octo_ros.nodes.qos import LATCHED
 from octo_ros.nodes.sim_pace import Pace
 from octo_ros.nodes.sim_pictures import Pictures
+from octo_ros.nodes.sim_takeover import Takeover
 from octo_ros.sim.arms import ARMS
 from octo_ros.sim.cell import CONTROL_S, Cell
 from octo_ros.sim.state import CellState
@@ -71,11 +70,7 @@ class SimCell(Node):
         super().__init__("sim_cell_node")
         declare(self, PARAMETERS)
         self._values = values = read(self, PARAMETERS)
-        if values["command_mode"] not in FOLLOWED:
-            raise ParameterError(
-                f"command_mode: {values['command_mode']!r} cannot be followed without a controller; "
-                f"expected one of {', '.join(FOLLOWED)}"
-            )
+        check_followed(values["command_mode"])
         if not values["publish_clock"] and values["real_time_factor"] != 1.0:
             raise ParameterError(
                 "real_time_factor: expected 1.0 where publish_clock is false, "
@@ -92,8 +87,7 @@ class SimCell(Node):
         self._judge: Judge | None = None
         self._takeover = Takeover(values["takeover_rad"])
         self._publish_all()
-        mode = MODES[values["command_mode"]]
-        self._command = Newest(self, mode.kind, mode.topic, RELIABLE)
+        self._command = followed_commands(self, values["command_mode"])
         self._opening: float | None = None
         self.create_subscription(Float64, "octo/gripper_command", self._on_gripper, LATCHED)
         self.create_service(Trigger, "~/reset", self._on_reset)

@@ -1,19 +1,8 @@
-"""Which joint positions a command message asks for, and whether the cell may follow them yet."""
+"""Whether the simulated cell may follow commands yet."""
 
 from __future__ import annotations
 
 import numpy as np
-from std_msgs.msg import Float64MultiArray
-from trajectory_msgs.msg import JointTrajectory
-
-
-def positions(message: Float64MultiArray | JointTrajectory, names: tuple[str, ...]) -> np.ndarray:
-    """(n,) commanded positions in the robot's order [rad]; NaN for a joint that a trajectory leaves out."""
-    if isinstance(message, JointTrajectory):
-        last = message.points[-1].positions if message.points else ()
-        by_name = dict(zip(message.joint_names, last, strict=False))
-        return np.array([by_name.get(name, np.nan) for name in names])
-    return np.array(message.data, dtype=np.float64)
 
 
 class Takeover:
