@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from octo_ros.errors import BundleError, OctoRosError
+from octo_ros.errors import OctoRosError
 
 
 @contextmanager
@@ -36,21 +36,21 @@ def temporary_sibling(target: Path, error: type[OctoRosError]) -> Iterator[Path]
 
 
 @contextmanager
-def new_bundle(target: Path) -> Iterator[Path]:
-    """A folder that becomes the bundle `target` when the block ends well, and is gone when it does not.
+def new_folder(target: Path, error: type[OctoRosError]) -> Iterator[Path]:
+    """A folder that becomes `target` when the block ends well, and is gone when it does not.
 
     Raises:
-        BundleError: a place that is taken, before the block or meanwhile; or the system's refusal to
-            write (a full disk, say).
+        OctoRosError: of the class given: a place that is taken, before the block or meanwhile; or the
+            system's refusal to write (a full disk, say).
     """
-    check_target(target)
-    with temporary_sibling(target, BundleError) as folder:
+    check_target(target, error)
+    with temporary_sibling(target, error) as folder:
         try:
             yield folder
-            check_target(target)
+            check_target(target, error)
             os.replace(folder, target)
-        except OSError as error:
-            raise BundleError(f"{target}: cannot be written: {error}") from error
+        except OSError as cause:
+            raise error(f"{target}: cannot be written: {cause}") from cause
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -60,22 +60,19 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def check_target(target: Path) -> None:
-    """Refuses a place for a bundle that is taken.
+def check_target(target: Path, error: type[OctoRosError]) -> None:
+    """Refuses a place for a folder that is taken.
 
     Raises:
-        BundleError: a file, a link, a folder that is not empty, or a place that cannot be looked at.
+        OctoRosError: of the class given: a file, a link, a folder that is not empty, or a place that
+            cannot be looked at.
     """
     try:
         taken = target.is_symlink() or (target.exists() and not target.is_dir())
         full = target.is_dir() and any(target.iterdir())
-    except OSError as error:  # a name too long, a parent that may not be entered
-        raise BundleError(f"{target}: cannot be written: {error}") from error
+    except OSError as cause:  # a name too long, a parent that may not be entered
+        raise error(f"{target}: cannot be written: {cause}") from cause
     if taken:
-        raise BundleError(
-            f"{target}: expected a folder that does not exist yet or is empty, got a file or link"
-        )
+        raise error(f"{target}: expected a folder that does not exist yet or is empty, got a file or link")
     if full:
-        raise BundleError(
-            f"{target}: expected a folder that does not exist yet or is empty; this one is not empty"
-        )
+        raise error(f"{target}: expected a folder that does not exist yet or is empty; this one is not empty")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from octo_ros.bags.reader import TYPESTORE
+from octo_ros.bags.build import header, new
 from octo_ros.safety.decision import Decision, Status
 from octo_ros.safety.robot import Robot
 from octo_ros.types import NANOSECONDS, NORMALIZED_AXES, Action
@@ -41,29 +41,29 @@ def action_message(action: Action, frame: str) -> Any:
     """An action for octo/action: the normalized values, stamped as the newest frame it answers."""
     none = np.empty(0)
     values = action.normalized.astype(np.float64)
-    return _new(
-        OUTPUTS["/octo/action"], _header(action.stamp_ns, frame), list(NORMALIZED_AXES), values, none, none
+    return new(
+        OUTPUTS["/octo/action"], header(action.stamp_ns, frame), list(NORMALIZED_AXES), values, none, none
     )
 
 
 def chunk_message(action: Action, frame: str, rate_hz: float) -> Any:
     """The newest chunk of an action, for octo/action_chunk: step i is due i / `rate_hz` after the stamp."""
     points = [_point(step.astype(np.float64), i / rate_hz) for i, step in enumerate(action.chunk)]
-    header = _header(action.stamp_ns, frame)
-    return _new(OUTPUTS["/octo/action_chunk"], header, list(NORMALIZED_AXES), points)
+    head = header(action.stamp_ns, frame)
+    return new(OUTPUTS["/octo/action_chunk"], head, list(NORMALIZED_AXES), points)
 
 
 def trajectory_message(decision: Decision, joint_names: Sequence[str], period_s: float) -> Any:
     """A command for octo/joint_trajectory: one point, to be reached in the step's duration, stamp 0."""
     point = _point(decision.joint_positions, decision.dt or period_s)
-    return _new(OUTPUTS["/octo/joint_trajectory"], _header(0, ""), list(joint_names), [point])
+    return new(OUTPUTS["/octo/joint_trajectory"], header(0, ""), list(joint_names), [point])
 
 
 def decision_message(decision: Decision, robot: Robot) -> Any:
     """A decision for octo/safety_decision: status and reasons, then every refusal with value and bound."""
     why = decision.reasons()
-    pairs = [_new("diagnostic_msgs/msg/KeyValue", key, value) for key, value in decision.values().items()]
-    return _new(
+    pairs = [new("diagnostic_msgs/msg/KeyValue", key, value) for key, value in decision.values().items()]
+    return new(
         OUTPUTS["/octo/safety_decision"],
         LEVELS[decision.status],
         "octo safety decision",
@@ -73,16 +73,7 @@ def decision_message(decision: Decision, robot: Robot) -> Any:
     )
 
 
-def _new(kind: str, *fields: Any) -> Any:
-    return TYPESTORE.types[kind](*fields)
-
-
-def _header(stamp_ns: int, frame: str) -> Any:
-    time = _new("builtin_interfaces/msg/Time", stamp_ns // NANOSECONDS, stamp_ns % NANOSECONDS)
-    return _new("std_msgs/msg/Header", time, frame)
-
-
 def _point(positions: np.ndarray, seconds: float) -> Any:
     none, total_ns = np.empty(0), round(seconds * NANOSECONDS)
-    due = _new("builtin_interfaces/msg/Duration", total_ns // NANOSECONDS, total_ns % NANOSECONDS)
-    return _new("trajectory_msgs/msg/JointTrajectoryPoint", positions, none, none, none, due)
+    due = new("builtin_interfaces/msg/Duration", total_ns // NANOSECONDS, total_ns % NANOSECONDS)
+    return new("trajectory_msgs/msg/JointTrajectoryPoint", positions, none, none, none, due)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from octo_ros.engine.manifest import Graph, Manifest
 from octo_ros.engine.onnx import OnnxBackend
-from octo_ros.errors import CheckpointError, StatisticsError
+from octo_ros.errors import BundleError, CheckpointError, StatisticsError
 from octo_ros.export.checkpoint import Checkpoint, read_checkpoint
 from octo_ros.export.data_sets import weights_license
 from octo_ros.export.ddim import ddim_deviation, use_ddim
@@ -25,7 +25,7 @@ from octo_ros.model.inputs import read_inputs
 from octo_ros.model.octo import Octo
 from octo_ros.model.official import read_config
 from octo_ros.model.stages import Stages
-from octo_ros.staging import check_target, new_bundle
+from octo_ros.staging import check_target, new_folder
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,7 +90,7 @@ def export_checkpoint(
         ParameterError: `ddim` does not fit the head.
     """
     target = Path(bundle_dir)
-    check_target(target)
+    check_target(target, BundleError)
     address, words = read_address(checkpoint_dir), None if tokenizer is None else read_address(tokenizer)
     stages = _Stages(progress, fetching=address is not None or words is not None)
     if address is not None or words is not None:
@@ -110,7 +110,7 @@ def export_checkpoint(
     if ddim is not None:
         use_ddim(model, ddim)
     origin = _origin(checkpoint, address, license)
-    with new_bundle(target) as folder:
+    with new_folder(target, BundleError) as folder:
         stages.begin("write graphs")
         graphs = write_graphs(model, folder)
         stages.begin("self-check")

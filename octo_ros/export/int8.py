@@ -25,7 +25,7 @@ from octo_ros.engine.onnx import OnnxBackend
 from octo_ros.errors import BundleError
 from octo_ros.export.model_card import complete
 from octo_ros.export.weights_file import FILE, WeightsFile
-from octo_ros.staging import new_bundle
+from octo_ros.staging import new_folder
 from octo_ros.verify.checks import AGAINST_FLOAT, random_noise, random_task, random_timestep
 
 CHUNKS = 24
@@ -58,7 +58,7 @@ def quantize_bundle(
         raise BundleError(f"{source}: expected a float32 bundle that `octo_ros export` wrote")
     stages = [*manifest.graphs, "measure", "write manifest"]
     tell = progress or (lambda stage, done, total: None)
-    with new_bundle(target) as folder:
+    with new_folder(target, BundleError) as folder:
         with WeightsFile(folder) as weights:
             for index, name in enumerate(manifest.graphs):
                 tell(name, index, len(stages))

@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from transforms3d.quaternions import mat2quat
 
 from octo_ros.nodes.messages import set_time
+from octo_ros.sim.pinhole import pinhole
 from octo_ros.sim.state import CellState
 
 
@@ -54,11 +55,9 @@ def image(pixels: np.ndarray, camera: str, stamp_ns: int) -> Image:
 
 def camera_info(size: int, focal: float, camera: str, stamp_ns: int) -> CameraInfo:
     """A pinhole of that focal length [pixel] whose axis goes through the middle of a square picture."""
-    middle = size / 2.0
     message = CameraInfo(height=size, width=size, distortion_model="plumb_bob", d=[0.0] * 5)
     set_time(message.header.stamp, stamp_ns)
     message.header.frame_id = f"{camera}_camera"
-    message.k = [focal, 0.0, middle, 0.0, focal, middle, 0.0, 0.0, 1.0]
     message.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    message.p = [focal, 0.0, middle, 0.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0]
+    message.k, message.p = pinhole(size, focal)
     return message

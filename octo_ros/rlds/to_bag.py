@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from octo_ros.bags.build import header, numbers, picture, text
 from octo_ros.bags.output import new_bag
 from octo_ros.bags.reader import TYPESTORE
-from octo_ros.bags.topics import INPUTS, RAW_IMAGE, camera_topic
-from octo_ros.errors import BundleError, ParameterError
+from octo_ros.bags.topics import INPUTS, camera_topic
+from octo_ros.errors import ParameterError
 from octo_ros.rlds.episode import Episode
 from octo_ros.rlds.errors import DatasetError
 from octo_ros.rlds.options import Kept, Rejected
@@ -30,7 +29,6 @@ PAUSE_S = 2.2
 STATE_LAG_NS, ACTION_LAG_NS = 2_000_000, 5_000_000
 """How long after a frame its state and its action are logged [ns]."""
 
-ARRAY = "std_msgs/msg/Float64MultiArray"
 Entry = tuple[str, int, Any]
 
 
@@ -60,7 +58,7 @@ def write_bag(
         DatasetError: a place that is taken or cannot be written, or no episode.
     """
     out = Path(out).absolute()
-    _check(out)
+    check_target(out, DatasetError)
     kept: list[Kept] = []
     rejected: list[Rejected] = []
     with temporary_sibling(out, DatasetError) as work:
@@ -89,7 +87,7 @@ def write_bag(
                         progress(len(kept))
             if not kept:
                 raise DatasetError(f"{out}: expected an episode with an instruction to write, got none")
-            _check(out)
+            check_target(out, DatasetError)
             os.replace(work / out.name, out)
         except OSError as error:
             raise DatasetError(f"{out}: cannot be written: {error}") from error
@@ -98,17 +96,17 @@ def write_bag(
 
 def _entries(episode: Episode, start_ns: int, rate_hz: float) -> Iterator[Entry]:
     """Topic, log time [ns] and message of everything in an episode, by log time."""
-    yield SOURCES["episode"][0], start_ns, _words(f"begin {episode.instruction}")
-    yield INPUTS["instruction"][0], start_ns, _words(episode.instruction)
+    yield SOURCES["episode"][0], start_ns, text(f"begin {episode.instruction}")
+    yield INPUTS["instruction"][0], start_ns, text(episode.instruction)
     for step in range(len(episode)):
         stamp_ns = start_ns + round(step * NANOSECONDS / rate_hz)
         for camera, frames in episode.images.items():
-            yield _topic(camera), stamp_ns, _image(frames[step], stamp_ns, f"{camera}_camera")
+            yield _topic(camera), stamp_ns, picture(frames[step], header(stamp_ns, f"{camera}_camera"))
         if episode.state is not None:
-            yield SOURCES["recorded_state"][0], stamp_ns + STATE_LAG_NS, _numbers(episode.state[step])
-        yield SOURCES["recorded_action"][0], stamp_ns + ACTION_LAG_NS, _numbers(episode.action[step])
+            yield SOURCES["recorded_state"][0], stamp_ns + STATE_LAG_NS, numbers(episode.state[step])
+        yield SOURCES["recorded_action"][0], stamp_ns + ACTION_LAG_NS, numbers(episode.action[step])
     end_ns = start_ns + round(len(episode) * NANOSECONDS / rate_hz)
-    yield SOURCES["episode"][0], end_ns, _words(f"end {episode.outcome}")
+    yield SOURCES["episode"][0], end_ns, text(f"end {episode.outcome}")
 
 
 def _rate(episode: Episode, given: float | None) -> float:
@@ -120,33 +118,9 @@ def _rate(episode: Episode, given: float | None) -> float:
     return rate
 
 
-def _check(out: Path) -> None:
-    try:
-        check_target(out)
-    except BundleError as error:
-        raise DatasetError(str(error)) from error
-
-
 def _topic(camera: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", camera):
         raise ParameterError(
             f"camera {camera!r}: a ROS topic cannot have that name; name it by a key (--key primary=image_0)"
         )
     return camera_topic(camera)
-
-
-def _words(text: str) -> Any:
-    return TYPESTORE.types["std_msgs/msg/String"](text)
-
-
-def _numbers(values: np.ndarray) -> Any:
-    layout = TYPESTORE.types["std_msgs/msg/MultiArrayLayout"]([], 0)
-    return TYPESTORE.types[ARRAY](layout, values.astype(np.float64))
-
-
-def _image(frame: np.ndarray, stamp_ns: int, frame_id: str) -> Any:
-    stamp = TYPESTORE.types["builtin_interfaces/msg/Time"](*divmod(stamp_ns, NANOSECONDS))
-    header = TYPESTORE.types["std_msgs/msg/Header"](stamp, frame_id)
-    height, width = frame.shape[:2]
-    data = np.ascontiguousarray(frame).reshape(-1)
-    return TYPESTORE.types[RAW_IMAGE](header, height, width, "rgb8", 0, 3 * width, data)

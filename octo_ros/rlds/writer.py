@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from octo_ros.errors import BundleError
 from octo_ros.rlds.episode import Episode
 from octo_ros.rlds.errors import DatasetError
 from octo_ros.rlds.example import encode_example
@@ -19,7 +17,7 @@ from octo_ros.rlds.layout import Layout
 from octo_ros.rlds.split import VALIDATION, validation_episodes
 from octo_ros.rlds.statistics import StatisticsBuilder, write_statistics
 from octo_ros.rlds.tfrecord import HEAD, TAIL, RecordWriter
-from octo_ros.staging import check_target, temporary_sibling
+from octo_ros.staging import new_folder
 
 TRAIN, VAL = "train", "val"
 """Names of the splits; Octo's training looks for "val", and cuts "train" where that is missing."""
@@ -84,35 +82,22 @@ def write_dataset(
     check_name(name, version)
     validation_episodes([], validation, seed)  # refuses the share before the work
     target = Path(folder) / name / version
-    _check(target)
-    with temporary_sibling(target, DatasetError) as work:
-        try:
-            spool = work / "spool"
-            spooled = _spool(spool, episodes, encoding or Encoding(), progress)
-            if spooled is None:
-                raise DatasetError(f"{target}: expected at least one episode to write, got none")
-            layout, entries, statistics = spooled
-            chosen = validation_episodes([entry.instruction for entry in entries], validation, seed)
-            parts = {TRAIN: [entry for i, entry in enumerate(entries) if i not in chosen]}
-            if chosen:
-                parts[VAL] = [entry for i, entry in enumerate(entries) if i in chosen]
-            splits = {split: _write_split(work, name, split, part, spool) for split, part in parts.items()}
-            spool.unlink()
-            write_features(work, layout.features)
-            write_info(work, Info(name, version, splits, description or f"{name}, by octo_ros convert."))
-            write_statistics(work, name, statistics)
-            _check(target)
-            os.replace(work, target)
-        except OSError as error:
-            raise DatasetError(f"{target}: cannot be written: {error}") from error
+    with new_folder(target, DatasetError) as work:
+        spool = work / "spool"
+        spooled = _spool(spool, episodes, encoding or Encoding(), progress)
+        if spooled is None:
+            raise DatasetError(f"{target}: expected at least one episode to write, got none")
+        layout, entries, statistics = spooled
+        chosen = validation_episodes([entry.instruction for entry in entries], validation, seed)
+        parts = {TRAIN: [entry for i, entry in enumerate(entries) if i not in chosen]}
+        if chosen:
+            parts[VAL] = [entry for i, entry in enumerate(entries) if i in chosen]
+        splits = {split: _write_split(work, name, split, part, spool) for split, part in parts.items()}
+        spool.unlink()
+        write_features(work, layout.features)
+        write_info(work, Info(name, version, splits, description or f"{name}, by octo_ros convert."))
+        write_statistics(work, name, statistics)
     return Written(target, {split: len(part) for split, part in parts.items()}, statistics)
-
-
-def _check(target: Path) -> None:
-    try:
-        check_target(target)
-    except BundleError as error:
-        raise DatasetError(str(error)) from error
 
 
 def _spool(
@@ -139,10 +124,13 @@ def _spool(
 
 def _write_split(work: Path, name: str, split: str, entries: Sequence[_Spooled], spool: Path) -> Split:
     shards: list[list[_Spooled]] = [[]]
+    held = 0
     for entry in entries:
-        if shards[-1] and sum(other.size for other in shards[-1]) + entry.size > SHARD_BYTES:
+        if shards[-1] and held + entry.size > SHARD_BYTES:
             shards.append([])
+            held = 0
         shards[-1].append(entry)
+        held += entry.size
     size = sum(entry.size - HEAD.size - TAIL.size for entry in entries)
     written = Split(tuple(len(shard) for shard in shards), size)
     files = Info(name, "", {split: written}).files(split)

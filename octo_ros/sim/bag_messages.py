@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from transforms3d.quaternions import mat2quat
 
-from octo_ros.bags.reader import TYPESTORE
+from octo_ros.bags.build import header, new, picture
+from octo_ros.bags.topics import COMPRESSED_IMAGE, RAW_IMAGE, camera_topic
 from octo_ros.errors import ParameterError
+from octo_ros.rlds.frames import Encoding
 from octo_ros.safety.robot import Robot
 from octo_ros.sim.cell import CAMERAS
+from octo_ros.sim.pinhole import pinhole
 from octo_ros.sim.state import CellState
-from octo_ros.types import ACTION_AXES, NANOSECONDS
+from octo_ros.types import ACTION_AXES
 
-JPEG_QUALITY = 95
+_JPEG = Encoding("jpeg")
 
 _OTHERS = {
     "/joint_states": "sensor_msgs/msg/JointState",
@@ -46,20 +48,18 @@ class Encode:
         if images not in ("raw", "jpeg"):
             raise ParameterError(f"images: expected raw or jpeg, got {images!r}")
         self._raw = images == "raw"
-        self.kind = "sensor_msgs/msg/Image" if self._raw else "sensor_msgs/msg/CompressedImage"
+        self.kind = RAW_IMAGE if self._raw else COMPRESSED_IMAGE
 
     def topic(self, camera: str) -> str:
         """The topic of a camera's pictures."""
-        return f"/camera/{camera}/image_raw" + ("" if self._raw else "/compressed")
+        return camera_topic(camera) + ("" if self._raw else "/compressed")
 
-    def message(self, image: np.ndarray, header: Any) -> Any:
-        """A picture, (H, W, 3) uint8 RGB."""
-        height, width = image.shape[:2]
+    def message(self, image: np.ndarray, head: Any) -> Any:
+        """A picture, (H, W, 3) uint8 RGB, under a header."""
         if self._raw:
-            return _new(self.kind, header, height, width, "rgb8", 0, 3 * width, image.reshape(-1))
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        return _new(self.kind, header, "rgb8; jpeg compressed bgr8", data.reshape(-1))
+            return picture(image, head)
+        data = np.frombuffer(_JPEG.encode(image), dtype=np.uint8)
+        return new(self.kind, head, "rgb8; jpeg compressed bgr8", data)
 
 
 def topics(encode: Encode) -> dict[str, str]:
@@ -81,60 +81,40 @@ class Messages:
         self._names, self._frame = list(robot.joint_names), robot.workspace.frame
         self._encode = encode
 
-    def words(self, text: str) -> Any:
-        """std_msgs/String."""
-        return _new("std_msgs/msg/String", text)
-
     def number(self, value: float) -> Any:
         """std_msgs/Float64."""
-        return _new("std_msgs/msg/Float64", value)
-
-    def numbers(self, values: np.ndarray) -> Any:
-        """std_msgs/Float64MultiArray."""
-        layout = _new("std_msgs/msg/MultiArrayLayout", [], 0)
-        return _new("std_msgs/msg/Float64MultiArray", layout, np.array(values, dtype=np.float64))
+        return new("std_msgs/msg/Float64", value)
 
     def joint_state(self, state: CellState, stamp_ns: int) -> Any:
         """sensor_msgs/JointState: positions [rad] and velocities [rad/s]."""
         values = state.joints, state.joint_velocities, np.empty(0)
-        return _new(_OTHERS["/joint_states"], _header(stamp_ns, ""), self._names, *values)
+        return new(_OTHERS["/joint_states"], header(stamp_ns, ""), self._names, *values)
 
     def tool_pose(self, state: CellState, stamp_ns: int) -> Any:
         """geometry_msgs/PoseStamped of the tip in the base frame."""
         w, x, y, z = (float(value) for value in mat2quat(state.tool_rotation))
-        point = _new("geometry_msgs/msg/Point", *(float(value) for value in state.tool_position))
-        pose = _new("geometry_msgs/msg/Pose", point, _new("geometry_msgs/msg/Quaternion", x, y, z, w))
-        return _new(_OTHERS["/octo/tool_pose"], _header(stamp_ns, self._frame), pose)
+        point = new("geometry_msgs/msg/Point", *(float(value) for value in state.tool_position))
+        pose = new("geometry_msgs/msg/Pose", point, new("geometry_msgs/msg/Quaternion", x, y, z, w))
+        return new(_OTHERS["/octo/tool_pose"], header(stamp_ns, self._frame), pose)
 
     def action(self, action: np.ndarray, stamp_ns: int) -> Any:
         """sensor_msgs/JointState for octo/action: seven values for one step at 10 Hz, physical units."""
         none = np.empty(0)
-        header = _header(stamp_ns, self._frame)
-        return _new(_OTHERS["/octo/action"], header, list(ACTION_AXES), np.array(action, float), none, none)
+        head = header(stamp_ns, self._frame)
+        return new(_OTHERS["/octo/action"], head, list(ACTION_AXES), np.array(action, float), none, none)
 
     def image(self, camera: str, image: np.ndarray, stamp_ns: int) -> tuple[str, Any]:
         """A camera's topic and picture."""
-        header = _header(stamp_ns, f"{camera}_camera")
-        return self._encode.topic(camera), self._encode.message(image, header)
+        head = header(stamp_ns, f"{camera}_camera")
+        return self._encode.topic(camera), self._encode.message(image, head)
 
     def camera_info(self, camera: str, size: int, focal: float, stamp_ns: int) -> tuple[str, Any]:
         """A camera's topic and sensor_msgs/CameraInfo: a pinhole of that focal length [pixel]."""
-        middle = size / 2.0
-        matrix = np.array([focal, 0.0, middle, 0.0, focal, middle, 0.0, 0.0, 1.0])
-        projection = np.array([focal, 0.0, middle, 0.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0])
-        region = _new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
-        header = _header(stamp_ns, f"{camera}_camera")
-        info = _new(
-            "sensor_msgs/msg/CameraInfo", header, size, size, "plumb_bob", np.zeros(5), matrix,
+        matrix, projection = (np.array(values) for values in pinhole(size, focal))
+        region = new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
+        head = header(stamp_ns, f"{camera}_camera")
+        info = new(
+            "sensor_msgs/msg/CameraInfo", head, size, size, "plumb_bob", np.zeros(5), matrix,
             np.eye(3).reshape(-1), projection, 0, 0, region,
         )  # fmt: skip
         return f"/camera/{camera}/camera_info", info
-
-
-def _new(kind: str, *fields: Any) -> Any:
-    return TYPESTORE.types[kind](*fields)
-
-
-def _header(stamp_ns: int, frame: str) -> Any:
-    time = _new("builtin_interfaces/msg/Time", stamp_ns // NANOSECONDS, stamp_ns % NANOSECONDS)
-    return _new("std_msgs/msg/Header", time, frame)

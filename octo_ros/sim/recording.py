@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from rosbags.rosbag2 import Writer
 
+from octo_ros.bags.build import numbers, text
 from octo_ros.bags.output import new_bag
 from octo_ros.bags.reader import TYPESTORE
 from octo_ros.errors import BagError, ParameterError
@@ -144,8 +145,8 @@ class Recorder(Listener):
 
     def begin(self, task: CellTask, state: CellState) -> None:
         self._stamp(state)
-        self._write("/octo/instruction", self._messages.words(task.instruction))
-        self._write("/octo/episode", self._messages.words(f"begin {task.instruction}"))
+        self._write("/octo/instruction", text(task.instruction))
+        self._write("/octo/episode", text(f"begin {task.instruction}"))
         self._robot(state)
         self._write("/octo/gripper_command", self._messages.number(1.0))  # as the cell begins
         self._gripper = 1.0
@@ -153,7 +154,7 @@ class Recorder(Listener):
     def step(self, seen: Seen, action: np.ndarray) -> None:
         self._show(seen)
         self._write("/octo/action", self._messages.action(action, self._now_ns))
-        self._write("/recorded/action", self._messages.numbers(self.expert.intended))
+        self._write("/recorded/action", numbers(self.expert.intended))
 
     def tick(self, state: CellState, decision: Decision | None) -> None:
         self._stamp(state)
@@ -165,7 +166,7 @@ class Recorder(Listener):
     def end(self, result: EpisodeResult, seen: Seen) -> None:
         self._show(seen)
         how = "success" if result.success else "failure"
-        self._write("/octo/episode", self._messages.words(f"end {how}"))
+        self._write("/octo/episode", text(f"end {how}"))
         self._begin_ns = self._now_ns + PAUSE_NS
 
     def _stamp(self, state: CellState) -> None:
