@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tool_paths import composed
 
 from octo_ros.resources import robot_urdf
-from octo_ros.rlds.actions import LARGEST_TURN, composed, pose_differences, tool_states
+from octo_ros.rlds.actions import LARGEST_TURN, pose_differences, tool_states
 from octo_ros.safety.compose import Pose, moved, rotation_vector
 from octo_ros.safety.robot import Robot
 

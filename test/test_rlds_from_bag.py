@@ -21,10 +21,10 @@ from bag_maker import (
     words,
     write_bag,
 )
+from tool_paths import composed
 
 from octo_ros.errors import BagError, ParameterError
 from octo_ros.resources import robot_urdf
-from octo_ros.rlds.actions import composed
 from octo_ros.rlds.from_bag import BagEpisodes
 from octo_ros.rlds.options import BagOptions
 from octo_ros.safety.robot import Robot

@@ -7,7 +7,7 @@ plus translation, and the rotation Rz Ry Rx applied from the left.
 from __future__ import annotations
 
 import numpy as np
-from transforms3d.euler import euler2mat, mat2euler
+from transforms3d.euler import mat2euler
 
 LARGEST_TURN = 1.0
 """Largest norm of the angles of one step [rad]; beyond it the filter reads angles in another way."""
@@ -25,22 +25,6 @@ def pose_differences(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray
     turns = rotations[1:] @ np.swapaxes(rotations[:-1], 1, 2)
     angles = np.array([mat2euler(turn, _AXES) for turn in turns]).reshape(-1, 3)
     return np.concatenate((np.diff(positions, axis=0), angles), axis=1)
-
-
-def composed(position: np.ndarray, rotation: np.ndarray, deltas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Poses along some differences, from a first pose on: what `pose_differences` undoes.
-
-    Args:
-        position: (3,) [m]. rotation: (3, 3). deltas: (T, 6) [m, rad].
-
-    Returns:
-        positions (T + 1, 3) [m] and rotations (T + 1, 3, 3).
-    """
-    positions, rotations = [np.asarray(position, float)], [np.asarray(rotation, float)]
-    for delta in np.asarray(deltas, float):
-        positions.append(positions[-1] + delta[:3])
-        rotations.append(euler2mat(*delta[3:6], axes=_AXES) @ rotations[-1])
-    return np.stack(positions), np.stack(rotations)
 
 
 def tool_states(positions: np.ndarray, rotations: np.ndarray) -> np.ndarray:

@@ -141,12 +141,18 @@ def train(
         episodes, validation = episodes[: len(episodes) - held], episodes[len(episodes) - held :]
     with tempfile.TemporaryDirectory() as temporary:
         words = folder / FOLDER if (folder / FOLDER).is_dir() else Path(temporary) / FOLDER
-        start = _start(model, episodes, words, options.seed, _state_size(episodes))
         teacher = None
-        if isinstance(model, FineTune) and model.distill:
+        if isinstance(model, FineTune):
             checkpoint = read_checkpoint(model.checkpoint, model.step)
-            teacher = Teacher(checkpoint, start, find_device(options.device))
-            statistics = checkpoint.statistics if statistics is None else statistics
+            start = from_checkpoint(
+                checkpoint, model.wishes, _state_size(episodes), model.tokenizer, options.seed
+            )
+            if model.distill:
+                teacher = Teacher(checkpoint, start, find_device(options.device))
+                statistics = checkpoint.statistics if statistics is None else statistics
+            del checkpoint  # the weights are in the models
+        else:
+            start = _from_scratch(model, episodes, words, options.seed)
         run, entry = _run(start, episodes, validation, folder, options, name, statistics, teacher)
         done = run.resume() if resume and (folder / TRAINING / STATE).is_file() else 0
         (folder / TRAINING).mkdir(parents=True, exist_ok=True)
@@ -224,17 +230,10 @@ def official_example(inputs: Mapping[str, np.ndarray], start: Start) -> dict[str
     return {"observation": observation, "task": task}
 
 
-def _start(
-    model: Scratch | FineTune,
-    episodes: Sequence[TrainingEpisode],
-    words_folder: Path,
-    seed: int,
-    state_size: int | None,
+def _from_scratch(
+    model: Scratch, episodes: Sequence[TrainingEpisode], words_folder: Path, seed: int
 ) -> Start:
-    if isinstance(model, FineTune):
-        checkpoint = read_checkpoint(model.checkpoint, model.step)
-        return from_checkpoint(checkpoint, model.wishes, state_size, model.tokenizer, seed)
-    first = episodes[0]
+    first, state_size = episodes[0], _state_size(episodes)
     cameras = tuple(sorted(first.cameras)) if model.cameras is None else model.cameras
     if not cameras:
         raise TrainingDataError("episode 0: no camera")
