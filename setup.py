@@ -55,6 +55,11 @@ setup(
             "huggingface_hub>=0.24",
             "rich>=12",
         ],
+        # For `convert --to lerobot`, in an environment of its own: it needs an older torch than `export`.
+        "lerobot": [
+            "lerobot>=0.4.4,<0.5; python_version < '3.12'",
+            "lerobot[dataset]>=0.6,<0.7; python_version >= '3.12'",
+        ],
         # The simulated cell. Part of robosuite caps numpy below 2, which pin needs: see `make sim`.
         "sim": ["robosuite==1.5.2", "mujoco>=3.3,<3.4"],
         "test": [

@@ -1,9 +1,11 @@
-"""`octo_ros convert`: recorded bags to an RLDS data set, or such a data set to a bag."""
+"""`octo_ros convert`: recorded bags to an RLDS data set, or such a data set to a bag or a LeRobotDataset."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+import functools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +18,29 @@ if TYPE_CHECKING:
     from octo_ros.rlds.options import Kept, Rejected
     from octo_ros.rlds.writer import Written
 
+    Writer = Callable[..., tuple[list[Kept], list[Rejected]]]
+
 
 def add(verbs: Any) -> None:
     """Adds the verb."""
     parser = verbs.add_parser(
-        "convert", help="write an RLDS data set of recorded rosbag2s, or a rosbag2 of an RLDS data set"
+        "convert",
+        help="write an RLDS data set of recorded rosbag2s, or a rosbag2 or LeRobotDataset of such a data set",
     )
     parser.add_argument(
         "source", type=Path, nargs="+", help="rosbag2 directories or files, or one RLDS data set"
     )
-    parser.add_argument("out", type=Path, help="data directory to write to (OUT/NAME/1.0.0), or bag to write")
+    parser.add_argument(
+        "out", type=Path, help="data directory to write to (OUT/NAME/1.0.0), or bag or folder to write"
+    )
+    parser.add_argument(
+        "--to", choices=("bag", "lerobot"), help="what becomes of an RLDS data set (default bag)"
+    )
     parser.add_argument("--name", help="of the data set: lower-case letters, digits and _")
     robots = parser.add_mutually_exclusive_group()
-    robots.add_argument("--robot", help="fr3, panda or ur5e: whose tool's pose gives the actions")
+    robots.add_argument(
+        "--robot", help="fr3, panda or ur5e: whose tool's pose gives the actions; to LeRobot: the robot_type"
+    )
     robots.add_argument("--urdf", help="the same, by the path of a URDF file")
     parser.add_argument(
         "--rate", type=float, metavar="HZ",
@@ -52,17 +64,20 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--gripper-start", type=float, metavar="OPENING", help="opening before the first gripper command"
     )
-    parser.add_argument("--encoding", choices=("png", "jpeg"), default="png", help="of frames (default png)")
+    parser.add_argument(
+        "--encoding", choices=("png", "jpeg", "video"), default="png",
+        help="of frames (default png); jpeg only to RLDS, video only to LeRobot",
+    )  # fmt: skip
     parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100 (default 95)")
     parser.add_argument(
         "--validation", type=float, default=0.125, help="share of episodes for validation (default 0.125)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice for validation (default 0)")
-    parser.add_argument("--split", default="all", help="to a bag: which split (default all)")
+    parser.add_argument("--split", default="all", help="of an RLDS data set: which split (default all)")
     parser.add_argument(
         "--key", action="append", default=[], metavar="NAME=FEATURE",
-        help="to a bag: the feature of a camera, action, state or instruction, such as primary=image_0; "
-        "repeatable",
+        help="of an RLDS data set: the feature of a camera, action, state or instruction, such as "
+        "primary=image_0; repeatable",
     )  # fmt: skip
     parser.set_defaults(verb=run, needs="install octo_ros with its extra 'replay'")
 
@@ -73,11 +88,15 @@ def run(options: argparse.Namespace) -> int:
 
     bags = [(path / "metadata.yaml").is_file() or path.suffix in STORAGES for path in options.source]
     if all(bags):
+        if options.to:
+            raise ParameterError(
+                f"--to {options.to}: expected an RLDS data set, got bags; convert them to one first"
+            )
         return _to_dataset(options)
     if len(bags) > 1:
         odd = options.source[bags.index(False)]
         raise ParameterError(f"convert: expected bags, or one RLDS data set; {odd} is no bag")
-    return _to_bag(options)
+    return _from_dataset(options)
 
 
 def _to_dataset(options: argparse.Namespace) -> int:
@@ -130,25 +149,46 @@ def _to_dataset(options: argparse.Namespace) -> int:
     return 0
 
 
-def _to_bag(options: argparse.Namespace) -> int:
+def _from_dataset(options: argparse.Namespace) -> int:
     from octo_ros.rlds.dataset import count_episodes, known_keys, read_episodes
-    from octo_ros.rlds.to_bag import write_bag
 
     (source,) = options.source
     keys = known_keys(source).with_names(
         dict(_pair(entry, "--key", "primary=image_0") for entry in options.key)
     )
     total = count_episodes(source, options.split)
+    write, what = _lerobot_writer(options) if options.to == "lerobot" else _bag_writer()
     with progress_bar("convert") as tell:
-        kept, rejected = write_bag(
+        kept, rejected = write(
             options.out,
             read_episodes(source, options.split, keys),
             rate_hz=options.rate,
             progress=lambda done: tell("episodes", done, total),
         )
     _show(kept, rejected)
-    print(f"{options.out}: a rosbag2 of {len(kept)} episodes, for `octo_ros replay`")
+    print(f"{options.out}: {what.format(len(kept))}")
     return 0
+
+
+def _bag_writer() -> tuple[Writer, str]:
+    from octo_ros.rlds.to_bag import write_bag
+
+    return write_bag, "a rosbag2 of {} episodes, for `octo_ros replay`"
+
+
+def _lerobot_writer(options: argparse.Namespace) -> tuple[Writer, str]:
+    from octo_ros.rlds.to_lerobot import write_lerobot
+
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")  # one for each episode
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; else the encoder prints its settings
+
+    write = functools.partial(
+        write_lerobot,
+        encoding=options.encoding,
+        robot_type=options.robot,
+        keep_failures=options.keep_failures,
+    )
+    return write, "a LeRobotDataset of {} episodes"
 
 
 def _show(kept: Sequence[Kept], rejected: Sequence[Rejected]) -> None:
