@@ -104,6 +104,27 @@ def test_joints_follow_their_command_late_but_truly(cell):
     assert cell.time_ns == 1_000_000_000
 
 
+def test_the_servo_does_what_robosuites_own_controller_does(cell):
+    times = np.arange(60)
+    sway = 0.15 * np.sin(times / 10.0)[:, None] * np.linspace(1.0, -1.0, len(cell.robot.joint_names))
+
+    def run(step) -> np.ndarray:
+        home = cell.reset(1).joints
+        robot = cell._scene.robots[0]
+        robot.gripper["right"].current_action = np.array(cell.arm.open_action)
+        robot.part_controllers["right"].update(force=True)  # it has not seen the reset
+        joints = []
+        for row in sway:
+            step(home + row)
+            joints.append(cell.state().joints)
+        return np.array(joints)
+
+    ours = run(lambda joints: cell.advance(joints, None))
+    theirs = run(lambda joints: cell._scene.step(np.append(joints, 0.0)))
+    assert np.abs(np.diff(ours, axis=0)).max() > 0.005
+    np.testing.assert_allclose(ours, theirs, atol=2e-4)
+
+
 def test_the_gripper_opens_and_closes_as_far_as_it_is_told(cell):
     cell.reset(0)
     measured = []

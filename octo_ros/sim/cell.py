@@ -187,23 +187,20 @@ class Cell:
 
     def _find(self) -> None:
         """Where in the model's arrays the arm's joints, the cubes and the base are."""
-        names = self._scene.robots[0].robot_model.arm_joints
-        self._joints = np.array([self._model.joint(name).qposadr[0] for name in names])
-        self._velocities = np.array([self._model.joint(name).dofadr[0] for name in names])
+        self._servo = self._scene.servo()
+        self._joints, self._velocities = self._servo.positions, self._servo.velocities
         self._cube_joints = {color: cube.joints[0] for color, cube in self._scene.cubes.items()}
-        self._gripper = self._scene.robots[0].gripper["right"]
         base = self._data.body("robot0_base")
         self._base_position, self._base = base.xpos.copy(), base.xmat.reshape(3, 3).copy()
         cos, sin = math.cos(self.arm.tip_yaw), math.sin(self.arm.tip_yaw)
         self._tip = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
     def _step(self) -> None:
-        """One command of robosuite's environment; the gripper's command moves at a gripper's speed."""
+        """One command; the gripper's moves at a gripper's speed."""
         most = GRIPPER_SPEED * CONTROL_S
         self._grip += min(max(self._opening - self._grip, -most), most)
         closed, opened = np.array(self.arm.closed_action), np.array(self.arm.open_action)
-        self._gripper.current_action = closed + self._grip * (opened - closed)
-        self._scene.step(np.append(self._commanded, 0.0))
+        self._scene.follow(self._servo, self._commanded, closed + self._grip * (opened - closed))
 
     def _forward(self) -> None:
         self._scene.sim.forward()

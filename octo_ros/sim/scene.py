@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from octo_ros.sim.arms import ArmModel
+from octo_ros.sim.joint_servo import STIFFNESS, JointServo
 from octo_ros.sim.rendering import choose_backend
 from octo_ros.sim.state import CUBE_M
 
@@ -46,9 +47,6 @@ TABLE_M = (1.1, 1.2, 0.05)
 TABLE_HEIGHT_M = 0.8
 BASE_X_M = -0.40
 """Where the arm stands: height of the table's top, and place along its length, from its middle [m]."""
-
-STIFFNESS = 2500.0
-"""Of each joint about its command [1/s^2]; critically damped, so it lags by 2 / sqrt of it: 40 ms."""
 
 COLORS = {"red": (0.85, 0.08, 0.08, 1.0), "green": (0.08, 0.60, 0.15, 1.0), "blue": (0.10, 0.20, 0.85, 1.0)}
 
@@ -88,12 +86,22 @@ class Scene(ManipulationEnv):
             hard_reset=False,
         )
 
-    def step(self, action: np.ndarray) -> Any:
-        """Goes on by one command; afterwards every pose, not only every joint, is that of the new time."""
-        answer = super().step(action)
+    def servo(self) -> JointServo:
+        """What moves the arm and its gripper."""
+        robot = self.robots[0]
+        return JointServo(
+            self.sim.model._model,
+            self.sim.data._data,
+            robot.robot_model.arm_joints,
+            robot.robot_model.arm_actuators,
+            robot.gripper["right"].actuators,
+        )
+
+    def follow(self, servo: JointServo, joints: np.ndarray, gripper: np.ndarray) -> None:
+        """Goes on by one command, see `JointServo.run`; then every pose, not only every joint, is new."""
+        servo.run(joints, gripper, round(self.control_timestep / self.model_timestep))
         mujoco.mj_kinematics(self.sim.model._model, self.sim.data._data)
         mujoco.mj_camlight(self.sim.model._model, self.sim.data._data)
-        return answer
 
     def reward(self, action: Any = None) -> float:
         """None: the tasks judge by the state."""
