@@ -117,7 +117,7 @@ def test_an_action_is_the_intended_one_and_a_little_noise(bag):
     meant = np.array([message.data for _, message in read["/recorded/action"]])
     assert tuple(read["/octo/action"][0][1].name) == ACTION_AXES
     assert done.shape == meant.shape == (len(done), 7)
-    assert 0.0 < np.abs(done - meant)[:, :6].max() < 0.02
+    assert 0.0 < np.abs(done - meant)[:, :6].max() < 0.03
     np.testing.assert_array_equal(done[:, 6], meant[:, 6])
 
 
@@ -128,6 +128,40 @@ def test_the_same_seed_gives_the_same_messages(tmp_path):
     for topic in ("/joint_states", "/recorded/action", "/camera/wrist/image_raw"):
         for (at, message), (again, same) in zip(first[topic], second[topic], strict=True):
             assert (at, repr(message)) == (again, repr(same))
+
+
+def test_other_words_have_the_same_pictures_and_another_action(tmp_path):
+    read = contents(recorded(tmp_path / "bag", other_words=2, task="lift the red cube", episodes=2).out)
+    told = [message.data for _, message in read["/octo/episode"]]
+    assert len(told) == 12
+    assert [words for words in told if words.startswith("end")] == ["end success"] * 6
+    spans = list(
+        zip(
+            [at for at, message in read["/octo/episode"] if message.data.startswith("begin")],
+            [at for at, message in read["/octo/episode"] if message.data.startswith("end")],
+            strict=True,
+        )
+    )
+    assert sorted({words.split()[3] for words in told[:6:2]}) == ["blue", "green", "red"]
+
+    def within(topic: str, number: int) -> list:
+        begin, end = spans[number]
+        return [(at - begin, message) for at, message in read[topic] if begin <= at <= end]
+
+    for copy in (1, 2):
+        pictures, same = (within("/camera/wrist/image_raw", number) for number in (0, copy))
+        assert 5 < len(same) < len(pictures)  # until the fingers close
+        for (at, message), (again, other) in zip(pictures, same, strict=False):
+            assert at == again
+            np.testing.assert_array_equal(message.data, other.data)
+            assert stamp_ns(other.header) == again + spans[copy][0]
+        one, another = (
+            np.array([message.data for _, message in within("/recorded/action", number)])
+            for number in (0, copy)
+        )
+        assert len(another) == len(same) - 1
+        assert np.abs(one[: len(another)] - another)[:, :2].max() > 0.005
+        assert np.all(another[:, 6] == 1.0)
 
 
 def test_jpeg_pictures_go_below_compressed_and_are_much_smaller(tmp_path):
@@ -154,6 +188,7 @@ def test_the_summary_says_what_was_recorded(tmp_path):
         ({"images": "bmp"}, ParameterError, "expected raw or jpeg"),
         ({"episodes": 0}, ParameterError, "1 episode or more"),
         ({"seed": -1}, ParameterError, "seed from 0"),
+        ({"other_words": 3}, ParameterError, "other_words: expected 0 to 2, got 3"),
     ],
 )
 def test_a_mistake_is_told_and_leaves_nothing(tmp_path, options, error, expected):

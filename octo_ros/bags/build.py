@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,13 @@ def header(stamp_ns: int, frame: str) -> Any:
     """std_msgs/Header."""
     time = new("builtin_interfaces/msg/Time", stamp_ns // NANOSECONDS, stamp_ns % NANOSECONDS)
     return new("std_msgs/msg/Header", time, frame)
+
+
+def restamped(message: Any, stamp_ns: int) -> Any:
+    """The same message with another stamp, where it has one."""
+    if not hasattr(message, "header"):
+        return message
+    return dataclasses.replace(message, header=header(stamp_ns, message.header.frame_id))
 
 
 def text(words: str) -> Any:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rosbags.rosbag2 import Writer
 
-from octo_ros.bags.build import numbers, text
+from octo_ros.bags.build import numbers, restamped, text
 from octo_ros.bags.output import new_bag
 from octo_ros.bags.reader import TYPESTORE
 from octo_ros.errors import BagError, ParameterError
@@ -24,7 +24,8 @@ from octo_ros.sim.cell import Cell
 from octo_ros.sim.episode import EpisodeResult, Listener, Seen, expert_policy, run_episode
 from octo_ros.sim.expert import Expert
 from octo_ros.sim.state import CellState
-from octo_ros.sim.tasks import CellTask, chosen_tasks, task_for_seed
+from octo_ros.sim.take import RECORDED, Take, other_tasks
+from octo_ros.sim.tasks import COLORS, CellTask, chosen_tasks, task_for_seed
 from octo_ros.types import NANOSECONDS
 
 START_NS = NANOSECONDS
@@ -72,11 +73,16 @@ def record(
     seed: int = 0,
     task: str = "all",
     images: str = "raw",
+    other_words: int = 0,
     primary: int = 256,
     wrist: int = 128,
     progress: Callable[[int, int], None] | None = None,
 ) -> RecordingSummary:
     """Runs the expert through the safety filter and writes the bag.
+
+    With `other_words` each episode is followed by copies of its approach with the words of other colours, in
+    which the recorded actions are what the expert would do for those: the same pictures, so that
+    only the words tell what to do, and a cube's place is learned from every picture that shows it.
 
     Args:
         out: the bag's directory, not there yet.
@@ -84,6 +90,7 @@ def record(
         seed: of the first episode; the next ones count on.
         task: "all", a verb, or an instruction; consecutive episodes go through what it stands for.
         images: "raw" for sensor_msgs/Image, "jpeg" for CompressedImage below "/compressed".
+        other_words: copies of each episode, one for each other colour at most.
         primary, wrist: sides of the pictures [pixel].
         progress: called with the episodes done and their number.
 
@@ -95,6 +102,8 @@ def record(
     out, tasks = Path(out), chosen_tasks(task)
     if episodes < 1 or seed < 0:
         raise ParameterError(f"record: expected 1 episode or more and a seed from 0, got {episodes}, {seed}")
+    if not 0 <= other_words < len(COLORS):
+        raise ParameterError(f"record: other_words: expected 0 to {len(COLORS) - 1}, got {other_words}")
     encode = Encode(images)
     if out.exists():
         raise BagError(f"{out}: exists; name a bag that is not there yet")
@@ -103,7 +112,7 @@ def record(
     try:
         _ = cell.cameras  # refuses before there is a bag
         with new_bag(out) as writer:
-            recorder = Recorder(writer, cell, encode)
+            recorder = Recorder(writer, cell, encode, other_words)
             for number in range(episodes):
                 if progress is not None:
                     progress(number, episodes)
@@ -125,6 +134,7 @@ class Recorder(Listener):
         writer: an open bag without topics.
         cell: whose episodes they are.
         encode: how pictures are written.
+        other_words: copies of each episode's approach, see `record`.
 
     Attributes:
         expert: who acts in the next episode; to be set before it begins.
@@ -132,8 +142,9 @@ class Recorder(Listener):
 
     expert: Expert
 
-    def __init__(self, writer: Writer, cell: Cell, encode: Encode) -> None:
-        self._writer, self._cell = writer, cell
+    def __init__(self, writer: Writer, cell: Cell, encode: Encode, other_words: int = 0) -> None:
+        self._writer, self._cell, self._other_words = writer, cell, other_words
+        self._take = Take()
         self._messages = Messages(cell.robot, encode)
         self._connections = {
             topic: writer.add_connection(topic, kind, typestore=TYPESTORE)
@@ -144,6 +155,7 @@ class Recorder(Listener):
         self._now_ns = START_NS
 
     def begin(self, task: CellTask, state: CellState) -> None:
+        self._take = Take(task, other_tasks(task, self._begin_ns)[: self._other_words])
         self._stamp(state)
         self._write("/octo/instruction", text(task.instruction))
         self._write("/octo/episode", text(f"begin {task.instruction}"))
@@ -153,8 +165,9 @@ class Recorder(Listener):
 
     def step(self, seen: Seen, action: np.ndarray) -> None:
         self._show(seen)
+        self._take.look(seen.state, self.expert.phase)
         self._write("/octo/action", self._messages.action(action, self._now_ns))
-        self._write("/recorded/action", numbers(self.expert.intended))
+        self._write(RECORDED, numbers(self.expert.intended))
 
     def tick(self, state: CellState, decision: Decision | None) -> None:
         self._stamp(state)
@@ -168,6 +181,13 @@ class Recorder(Listener):
         how = "success" if result.success else "failure"
         self._write("/octo/episode", text(f"end {how}"))
         self._begin_ns = self._now_ns + PAUSE_NS
+        for messages in self._take.copies():
+            first_ns = messages[0][0]
+            for at_ns, topic, message in messages:
+                self._now_ns = self._begin_ns + at_ns - first_ns
+                self._put(topic, restamped(message, self._now_ns))
+            self._put("/octo/episode", text("end success"))
+            self._begin_ns = self._now_ns + PAUSE_NS
 
     def _stamp(self, state: CellState) -> None:
         self._now_ns = self._begin_ns + state.time_ns
@@ -185,5 +205,9 @@ class Recorder(Listener):
         self._write("/gripper_state", self._messages.number(state.opening))
 
     def _write(self, topic: str, message: object) -> None:
+        self._take.add(self._now_ns, topic, message)
+        self._put(topic, message)
+
+    def _put(self, topic: str, message: object) -> None:
         connection = self._connections[topic]
         self._writer.write(connection, self._now_ns, TYPESTORE.serialize_cdr(message, connection.msgtype))

@@ -22,6 +22,10 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--images", choices=("raw", "jpeg"), default="raw", help="kind of the pictures (default raw)"
     )
+    parser.add_argument("--other-words", type=int, default=0, metavar="N", help=(
+        "copies of each episode's approach, whose words name N other cubes and whose recorded actions go to "
+        "those: for training (default 0)"
+    ))  # fmt: skip
     parser.set_defaults(verb=run, needs="install octo_ros with its extras 'sim' and 'replay'")
 
 
@@ -37,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             task=options.task,
             images=options.images,
+            other_words=options.other_words,
             progress=lambda done, total: tell("episodes", done, total),
         )
     print(summary)
