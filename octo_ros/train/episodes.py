@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,23 +60,35 @@ class PreparedEpisode:
 
 
 def prepare_episodes(
-    episodes: Sequence[TrainingEpisode], sizes: Mapping[str, tuple[int, int]], proprio: bool
+    episodes: Sequence[TrainingEpisode],
+    sizes: Mapping[str, tuple[int, int]],
+    proprio: bool,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[PreparedEpisode]:
     """Checks episodes and brings their frames to the network's size, by the preparation of the policy.
+
+    Frames are decoded and resized by as many threads as there are processors.
 
     Args:
         episodes: at least one.
         sizes: camera to (height, width) [pixel] that the network takes.
         proprio: whether the network reads proprioception.
+        progress: called as (what, episodes done, episodes).
 
     Raises:
         TrainingDataError: what was expected, what came, and in which episode.
     """
     if not episodes:
         raise TrainingDataError("data: expected at least one episode, got none")
-    prepared = [
-        _prepared(episode, sizes, proprio, f"episode {index}") for index, episode in enumerate(episodes)
-    ]
+    prepared = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = pool.map(
+            lambda index: _prepared(episodes[index], sizes, proprio, f"episode {index}"), range(len(episodes))
+        )
+        for done, episode in enumerate(made, start=1):
+            prepared.append(episode)
+            if progress is not None:
+                progress("preparing frames", done, len(episodes))
     lengths = {None if episode.state is None else episode.state.shape[1] for episode in prepared}
     if len(lengths) > 1:
         raise TrainingDataError(f"state: expected the same number of values in all episodes, got {lengths}")

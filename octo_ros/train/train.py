@@ -153,7 +153,7 @@ def train(
             del checkpoint  # the weights are in the models
         else:
             start = _from_scratch(model, episodes, words, options.seed)
-        run, entry = _run(start, episodes, validation, folder, options, name, statistics, teacher)
+        run, entry = _run(start, episodes, validation, folder, options, name, statistics, teacher, progress)
         done = run.resume() if resume and (folder / TRAINING / STATE).is_file() else 0
         (folder / TRAINING).mkdir(parents=True, exist_ok=True)
         if not done:
@@ -188,6 +188,7 @@ def _run(
     name: str,
     statistics: Mapping[str, Any] | None,
     teacher: Teacher | None,
+    progress: Progress | None,
 ) -> tuple[Run, dict[str, Any]]:
     """The run before its first step, and its data set's statistics."""
     own = data_statistics(prepare_episodes(episodes, {}, start.inputs.proprio_size is not None))
@@ -198,8 +199,10 @@ def _run(
     if start.inputs.proprio_size is not None:
         proprio = vector_statistics(entry, "proprio", start.inputs.proprio_size, f"{where}: {name}")
     options = dataclasses.replace(options, samples=_augmented(options.samples, start))
-    batches = _batches(start, episodes, action, proprio, options)
-    looked_at = _batches(start, validation, action, proprio, options) if validation else batches
+    batches = _batches(start, episodes, action, proprio, options, progress)
+    looked_at = batches
+    if validation:
+        looked_at = _batches(start, validation, action, proprio, options, progress)
     facts = {
         "model": json.loads(json.dumps(start.official)),
         "transitions": len(batches),
@@ -259,9 +262,10 @@ def _batches(
     action: Statistics,
     proprio: Statistics | None,
     options: TrainOptions,
+    progress: Progress | None,
 ) -> Batches:
     sizes = {key.removeprefix("image_"): size for key, size in start.inputs.images.items()}
-    prepared = prepare_episodes(episodes, sizes, proprio is not None)
+    prepared = prepare_episodes(episodes, sizes, proprio is not None, progress)
     horizon = start.config.head.action_horizon
     return Batches(
         prepared, start.inputs, horizon, action, proprio, start.encoder(), options.samples,

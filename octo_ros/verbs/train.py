@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from octo_ros.train.train import FineTune, Outcome, Scratch
 
 _HEADS = ("diffusion", "l1", "mse")
+_SIZES = ("micro", "tiny", "small")
 
 
 def add(verbs: Any) -> None:
@@ -29,7 +30,7 @@ def add(verbs: Any) -> None:
         "--from-step", type=int, metavar="N", help="of --from: its step (default: the latest)"
     )
     source.add_argument("--tokenizer", type=Path, help="of --from: tokenizer.json, spiece.model or a folder")
-    source.add_argument("--size", choices=("tiny", "small"), help="from scratch: its size (default tiny)")
+    source.add_argument("--size", choices=_SIZES, help="from scratch: its size (default tiny)")
     source.add_argument("--cameras", help="names, divided by commas (default: the checkpoint's, or all)")
     source.add_argument("--window", type=int, help="steps of history (default 2, or the checkpoint's)")
     source.add_argument("--horizon", type=int, help="actions of a chunk (default 4, or the checkpoint's)")
@@ -62,6 +63,7 @@ def add(verbs: Any) -> None:
     data = parser.add_argument_group("the data")
     data.add_argument("--split", default="train", help="of the data set (default train)")
     data.add_argument("--val-split", help="split to look at (default: one episode in 20 is held out)")
+    data.add_argument("--val-data", type=Path, help="look at all of this data set instead (the same cameras)")
     data.add_argument("--name", help="data set's name in the statistics (default: its folder's)")
     data.add_argument("--statistics", type=Path, help="scale by this dataset_statistics.json, not the data's")
     data.add_argument("--keep-image", type=float, default=0.5, help=(
@@ -81,7 +83,11 @@ def run_verb(options: argparse.Namespace) -> int:
 
     name = options.name or _name(options.data)
     episodes = read_split(options.data, options.split)
-    validation = None if options.val_split is None else read_split(options.data, options.val_split)
+    if options.val_split is not None and options.val_data is not None:
+        raise ParameterError("--val-split and --val-data: expected one of them")
+    validation = None
+    if options.val_split is not None or options.val_data is not None:
+        validation = read_split(options.val_data or options.data, options.val_split or "all")
     statistics = None if options.statistics is None else _read(options.statistics)
     with progress_bar("train") as tell:
         outcome = train(
