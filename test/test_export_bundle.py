@@ -67,6 +67,13 @@ def test_manifest_says_what_the_checkpoint_is(tiny_export: Exported) -> None:
     assert set(manifest.versions) >= {"octo_ros", "torch", "onnxruntime"}
 
 
+def test_a_checkpoint_trained_without_crops_is_not_cropped(tiny_export: Exported, tmp_path: Path) -> None:
+    made = export_checkpoint(tiny_export.checkpoint, tmp_path / "bundle", center_crop=False)
+    cameras = read_bundle(tmp_path / "bundle").cameras
+    assert cameras == made.cameras
+    assert [camera.center_crop for camera in cameras.values()] == [False, False]
+
+
 def test_manifest_says_where_the_checkpoint_came_from(tiny_export: Exported) -> None:
     entry = read_bundle(tiny_export.bundle).checkpoint
     parameters = read_checkpoint(tiny_export.checkpoint).parameters

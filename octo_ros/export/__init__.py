@@ -24,6 +24,7 @@ def export_checkpoint(
     dataset: str | None = None,
     notice: str = "",
     license: str | None = None,
+    center_crop: bool = True,
     ddim: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Manifest:
@@ -45,6 +46,7 @@ def export_checkpoint(
         dataset=dataset,
         notice=notice,
         license=license,
+        center_crop=center_crop,
         ddim=ddim,
         progress=progress,
     )

@@ -13,7 +13,7 @@ from octo_ros.errors import BundleError, CheckpointError, StatisticsError
 from octo_ros.export.checkpoint import Checkpoint, read_checkpoint
 from octo_ros.export.data_sets import weights_license
 from octo_ros.export.ddim import ddim_deviation, use_ddim
-from octo_ros.export.describe import describe, language_entry
+from octo_ros.export.describe import describe, language_entry, uncropped
 from octo_ros.export.hub import Address, fetch_checkpoint, fetch_tokenizer, read_address
 from octo_ros.export.model_card import complete
 from octo_ros.export.onnx import example_inputs, graph_names, write_graph
@@ -60,6 +60,7 @@ def export_checkpoint(
     dataset: str | None = None,
     notice: str = "",
     license: str | None = None,
+    center_crop: bool = True,
     ddim: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
@@ -76,6 +77,7 @@ def export_checkpoint(
         dataset: data set whose statistics are the bundle's default.
         notice: a sentence shown wherever the bundle is used.
         license: of the weights; None for Octo's own where they are its released ones, else "not stated".
+        center_crop: False for a checkpoint that was trained without the official random crops.
         ddim: denoise in this many steps without fresh noise; None for the head's own steps.
         progress: called as (stage, done, total) when a stage begins, and once when all are done.
 
@@ -115,6 +117,8 @@ def export_checkpoint(
         graphs = write_graphs(model, folder)
         stages.begin("self-check")
         manifest = describe(checkpoint, config, model, language, graphs, dataset, notice, origin)
+        if not center_crop:
+            manifest = uncropped(manifest)
         with OnnxBackend(folder, manifest) as backend:
             checks = self_check(model, checkpoint.example, backend)
         if ddim is not None:

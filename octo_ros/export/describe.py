@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,12 @@ from octo_ros.model.inputs import INSTRUCTION
 from octo_ros.model.octo import Octo
 
 _CROPPED_CAMERA = "primary"
+
+
+def uncropped(manifest: Manifest) -> Manifest:
+    """The manifest of a bundle that crops no camera."""
+    cameras = {name: replace(camera, center_crop=False) for name, camera in manifest.cameras.items()}
+    return replace(manifest, cameras=cameras)
 
 
 def language_entry(

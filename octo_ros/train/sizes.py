@@ -54,7 +54,7 @@ class ModelSize:
 
 
 SIZES: Mapping[str, ModelSize] = {
-    "micro": ModelSize(128, 4, 4, 256, (32, 32, 64, 96), 128, image=96, wrist=96, hidden=128, length=8),
+    "micro": ModelSize(128, 3, 4, 256, (32, 32, 64, 96), 128, image=64, wrist=96, hidden=128, length=8),
     "tiny": ModelSize(256, 4, 4, 512, (32, 64, 96, 128), 128, image=128, wrist=64, hidden=192),
     "small": ModelSize(384, 12, 6, 1536, (32, 96, 192, 384), 512, image=256, wrist=128),
 }

@@ -29,6 +29,9 @@ def add(verbs: Any) -> None:
         help="licence of the weights (default: MIT for hf://rail-berkeley/octo-*, else not stated)",
     )
     parser.add_argument(
+        "--no-crop", action="store_true", help="the checkpoint was trained without the official random crops"
+    )
+    parser.add_argument(
         "--ddim",
         type=int,
         metavar="STEPS",
@@ -50,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
             dataset=options.dataset,
             notice=options.notice,
             license=options.license,
+            center_crop=not options.no_crop,
             ddim=options.ddim,
             progress=tell,
         )

@@ -101,11 +101,11 @@ def run_verb(options: argparse.Namespace) -> int:
             resume=options.resume,
             progress=tell,
         )
-    show(outcome, options.out, name)
+    show(outcome, options.out, name, cropped=not options.no_augment)
     return 0
 
 
-def show(outcome: Outcome, out: Path, name: str) -> None:
+def show(outcome: Outcome, out: Path, name: str, cropped: bool = True) -> None:
     """Prints a run's end."""
     from octo_ros.train.run import TRAINING
 
@@ -124,6 +124,7 @@ def show(outcome: Outcome, out: Path, name: str) -> None:
     print(f"{out}: step {outcome.trained.step}; log and curves in {out / TRAINING}")
     words = [] if outcome.words is None else ["--tokenizer", str(outcome.words)]
     command = ["octo_ros", "export", str(out), f"{out}_bundle", *words, "--dataset", name]
+    command += [] if cropped else ["--no-crop"]
     print(f"to run it: {shlex.join(command)}")
 
 
