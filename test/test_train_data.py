@@ -66,6 +66,44 @@ def test_frames_are_prepared_as_the_policy_prepares_them(tmp_path: Path) -> None
     np.testing.assert_array_equal(prepared.cameras["primary"][2], said)
 
 
+def test_samples_that_show_the_same_pictures_come_in_one_batch(tmp_path: Path) -> None:
+    one, other = make_episode(0), make_episode(1)
+    copy = dataclasses.replace(one, instruction="close the drawer", action=one.action[::-1].copy())
+    batches = make_batches(tmp_path, [one, other, copy], size=18, keep_image=0.0)
+    inputs = batches.at(0).inputs
+    newest = inputs["image_primary"][:, -1].reshape(18, -1)
+    assert len(np.unique(newest, axis=0)) == 12
+    order = [[np.array_equal(a, b) for b in newest] for a in newest]
+    pairs = [tuple(np.flatnonzero(row)) for row in order if sum(row) == 2]
+    assert len(pairs) == 12
+    assert all(second == first + 1 for first, second in pairs)
+    assert not np.array_equal(batches.at(0).inputs["image_primary"], batches.at(1).inputs["image_primary"])
+
+
+def test_the_first_steps_learn_from_one_word_alone(tmp_path: Path) -> None:
+    batches = make_batches(tmp_path, keep_image=0.0, first_word="red", first_steps=3)
+    kinds = [len(np.unique(batches.at(step).inputs["input_ids"], axis=0)) for step in range(6)]
+    assert kinds[:3] == [1, 1, 1]
+    assert max(kinds[3:]) == 2
+    (red,) = np.unique(batches.at(0).inputs["input_ids"], axis=0)
+    np.testing.assert_array_equal(red, batches.plain([0]).inputs["input_ids"][0])
+    with pytest.raises(OctoRosError, match="no instruction has the word 'blue'"):
+        make_batches(tmp_path, first_word="blue", first_steps=3)
+    with pytest.raises(OctoRosError, match="expected a word and a number of steps, got 'red' and 0"):
+        SampleOptions(first_word="red")
+
+
+def test_patches_begin_at_places_that_differ_by_their_distance(tmp_path: Path) -> None:
+    rows = learn_words(["reach"], tmp_path)
+    size = dataclasses.replace(SIZE, image=96)
+    start = from_scratch(size, ("primary",), 2, 4, "l1", None, tmp_path / FILE, rows, 0)
+    places = start.model.positions["obs_primary"][0, 0].detach().numpy()  # (36, width)
+    far = np.linalg.norm(places[:, None] - places[None], axis=2)
+    assert far[0, 1] == pytest.approx(far[7, 8], rel=1e-4)
+    assert 0.1 < far[0, 1] < far[0, 2] < far[0, 3]
+    assert far[0, 1] == pytest.approx(far[0, 6], rel=1e-4)
+
+
 def test_a_sample_has_words_or_a_goal_at_the_probability_asked_for(tmp_path: Path) -> None:
     batches = make_batches(tmp_path, size=400, keep_image=0.3)
     inputs = batches.at(0).inputs

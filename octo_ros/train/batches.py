@@ -5,6 +5,7 @@ It depends on the seed and the step alone, so that a run can go on anywhere.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -45,15 +46,23 @@ class SampleOptions:
         past_goal: see `octo_ros.train.windows.PAST_GOAL`.
         augmentations: camera to its random changes, where a camera left out is not changed; None for the
             official ones of every camera.
+        first_word: the first `first_steps` steps learn from instructions with this word alone. A model that
+            can do one thing finds out what words are for many times sooner than one that can do none.
+        first_steps: see `first_word`.
     """
 
     keep_image: float = 0.5
     past_goal: str = "mask"
     augmentations: Mapping[str, Augmentation] | None = None
+    first_word: str = ""
+    first_steps: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.keep_image <= 1:
             raise ParameterError(f"keep_image: expected a probability, got {self.keep_image}")
+        if self.first_steps < 0 or bool(self.first_word) != bool(self.first_steps):
+            got = f"{self.first_word!r} and {self.first_steps}"
+            raise ParameterError(f"first: expected a word and a number of steps, got {got}")
         if self.past_goal not in PAST_GOAL:
             raise ParameterError(f"past_goal: expected one of {PAST_GOAL}, got {self.past_goal!r}")
 
@@ -76,6 +85,9 @@ class Batch:
 
 class Batches:
     """All samples of some episodes, in a new order each time round.
+
+    Samples that show the same pictures follow one another, and so come in one batch: what tells them apart,
+    the words, is then most of the gradient.
 
     Args:
         episodes: with frames of the network's size.
@@ -109,6 +121,11 @@ class Batches:
         self._places = [
             (index, step) for index, episode in enumerate(episodes) for step in range(episode.steps)
         ]
+        self._alike = _alike(episodes, self._places)
+        self._first = [first for group in self._alike if len(first := self._with_first_word(group))]
+        if options.first_steps and not self._first:
+            raise ParameterError(f"first: no instruction has the word {options.first_word!r}")
+        self._orders: dict[tuple[bool, int], np.ndarray] = {}
         self._actions = [normalize(episode.action, action).astype(np.float32) for episode in episodes]
         self._still = normalize(np.zeros(len(ACTION_AXES)), action).astype(np.float32)
         self._states = None
@@ -126,13 +143,11 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a training step."""
-        first = step * self.size
-        numbers = range(first, first + self.size)
-        orders = {
-            turn: self._random(ORDER, turn).permutation(len(self))
-            for turn in {number // len(self) for number in numbers}
-        }
-        chosen = [orders[number // len(self)][number % len(self)] for number in numbers]
+        numbers = range(step * self.size, (step + 1) * self.size)
+        alone = step < self._options.first_steps
+        count = sum(len(group) for group in self._first) if alone else len(self)
+        orders = {turn: self._order(alone, turn) for turn in {number // count for number in numbers}}
+        chosen = [orders[number // count][number % count] for number in numbers]
         return _stacked(
             [
                 self.sample(*self._places[place], self._random(SAMPLES, number))
@@ -221,6 +236,20 @@ class Batches:
             actions = np.where(window.held[..., None], still, actions)
         return actions
 
+    def _with_first_word(self, group: np.ndarray) -> np.ndarray:
+        """Of some samples those with the first word."""
+        words = [self.episodes[self._places[number][0]].instruction.split() for number in group]
+        return group[[self._options.first_word in sentence for sentence in words]]
+
+    def _order(self, alone: bool, turn: int) -> np.ndarray:
+        """Numbers of all samples, or of those with the first word alone, in the order of a time round."""
+        if (alone, turn) not in self._orders:
+            groups = self._first if alone else self._alike
+            order = self._random(ORDER, turn).permutation(len(groups))
+            last = {key: kept for key, kept in self._orders.items() if key == (alone, turn - 1)}
+            self._orders = {**last, (alone, turn): np.concatenate([groups[group] for group in order])}
+        return self._orders[alone, turn]
+
     def _random(self, use: int, number: int) -> np.random.Generator:
         return np.random.default_rng((self._seed, use, number))
 
@@ -243,6 +272,17 @@ def in_order(batches: Batches, first: int, last: int, workers: int) -> Iterator[
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _alike(episodes: Sequence[PreparedEpisode], places: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+    """Numbers of the samples, those that show the same pictures together, in order of the first of each."""
+    groups: dict[bytes, list[int]] = {}
+    for number, (index, step) in enumerate(places):
+        digest = hashlib.blake2b(digest_size=16)
+        for _, frames in sorted(episodes[index].cameras.items()):
+            digest.update(frames[step])
+        groups.setdefault(digest.digest(), []).append(number)
+    return [np.array(group) for group in groups.values()]
 
 
 def _changed(frames: np.ndarray, history: np.ndarray, change: Change | None) -> np.ndarray:

@@ -19,7 +19,7 @@ from octo_ros.model.config import OctoConfig, TextProcessor
 from octo_ros.model.inputs import Inputs, read_inputs
 from octo_ros.model.octo import Octo
 from octo_ros.model.official import read_config
-from octo_ros.train.initialise import initialise
+from octo_ros.train.initialise import initialise, place_patches
 from octo_ros.train.sizes import ModelSize, head_module, image_tokenizer, scratch_config
 from octo_ros.train.words import FILE, FOLDER, Encoder, small_t5
 
@@ -111,6 +111,7 @@ def from_scratch(
     t5 = None if words is None else small_t5(vocabulary)
     model = Octo(config, read_inputs(config, example, EXAMPLE), t5)
     initialise(model, torch.Generator().manual_seed(seed))
+    place_patches(model)
     return Start(official, config, model, words)
 
 

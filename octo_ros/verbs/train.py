@@ -72,6 +72,9 @@ def add(verbs: Any) -> None:
     data.add_argument("--past-goal", default="mask", choices=("mask", "hold"), help=(
         "actions past the goal: left out of the loss as in the official code (default), or hold still"
     ))  # fmt: skip
+    data.add_argument("--first", default=":0", metavar="WORD:STEPS", help=(
+        "the first steps learn from instructions with this word alone, such as red:300"
+    ))  # fmt: skip
     data.add_argument("--no-augment", action="store_true", help="leave pictures as they are")
     parser.set_defaults(verb=run_verb, needs="install octo_ros with its extra 'export'")
 
@@ -167,12 +170,15 @@ def _options(options: argparse.Namespace) -> TrainOptions:
     from octo_ros.train.options import TrainOptions
 
     augmentations = {} if options.no_augment else None
+    word, _, first_steps = options.first.partition(":")
+    if not first_steps.isdecimal():
+        raise ParameterError(f"--first: expected WORD:STEPS such as red:300, got {options.first!r}")
     return TrainOptions(
         steps=options.steps, batch=options.batch, peak=options.rate, warmup=options.warmup,
         schedule=options.schedule, ema=options.ema, freeze=options.freeze, bfloat16=options.bf16,
         frozen_keys=tuple(options.frozen_key), seed=options.seed, device=options.device,
         workers=options.workers, save_every=options.save_every,
-        samples=SampleOptions(options.keep_image, options.past_goal, augmentations),
+        samples=SampleOptions(options.keep_image, options.past_goal, augmentations, word, int(first_steps)),
     )  # fmt: skip
 
 
