@@ -14,8 +14,9 @@ from octo_ros.bags.reader import Bag
 from octo_ros.cli import main
 from octo_ros.errors import BagError, ParameterError
 from octo_ros.image_messages import stamp_ns, to_rgb
-from octo_ros.resources import robot_urdf
+from octo_ros.resources import robot_urdf, share_path
 from octo_ros.safety.robot import Robot
+from octo_ros.sim.cell import Cell
 from octo_ros.sim.recording import record
 from octo_ros.types import ACTION_AXES
 
@@ -162,6 +163,22 @@ def test_other_words_have_the_same_pictures_and_another_action(tmp_path):
         assert len(another) == len(same) - 1
         assert np.abs(one[: len(another)] - another)[:, :2].max() > 0.005
         assert np.all(another[:, 6] == 1.0)
+
+
+def test_a_student_acts_and_the_expert_says_what_it_would_have_done(tmp_path):
+    from octo_ros.sim.expert import Expert
+    from octo_ros.sim.tasks import CellTask
+
+    summary = recorded(tmp_path / "bag", student=share_path("demo/bundle"), max_steps=4)
+    assert (summary.results[0].steps, summary.results[0].success) == (4, False)
+    read = contents(summary.out)
+    assert [message.data for _, message in read["/octo/episode"]][-1] == "end failure"
+    done = np.array([message.position for _, message in read["/octo/action"]])
+    said = np.array([message.data for _, message in read["/recorded/action"]])
+    assert np.abs(done - said)[:, :3].max() > 0.003
+    expert = Expert(CellTask("reach", "red"), 0)
+    expert.act(Cell("panda").reset(0))
+    np.testing.assert_allclose(said[0], expert.intended, atol=1e-9)
 
 
 def test_jpeg_pictures_go_below_compressed_and_are_much_smaller(tmp_path):

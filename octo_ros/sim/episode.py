@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from octo_ros.errors import ParameterError
+from octo_ros.policy.policy import Policy
 from octo_ros.safety.decision import Decision, FilterState, Status, ToolDelta
 from octo_ros.safety.filter import SafetyFilter
 from octo_ros.safety.options import FilterOptions
@@ -20,7 +21,7 @@ from octo_ros.sim.cell import Cell
 from octo_ros.sim.expert import Expert
 from octo_ros.sim.state import CellState
 from octo_ros.sim.tasks import CellTask, Judge
-from octo_ros.types import Observation
+from octo_ros.types import Observation, Task
 
 POLICY_HZ = 10
 """Observations and actions a second [Hz]."""
@@ -112,6 +113,28 @@ def filter_options(**changes: float) -> FilterOptions:
 def expert_policy(expert: Expert) -> SimPolicy:
     """The scripted expert, as a policy that looks at the state."""
     return lambda seen: expert.act(seen.state)
+
+
+def student_policy(policy: Policy, task: CellTask) -> SimPolicy:
+    """A bundle's policy, begun anew with the task's words; it looks at the pictures of its cameras."""
+    policy.reset()
+    policy.set_task(Task(instruction=task.instruction))
+
+    def act(seen: Seen) -> np.ndarray:
+        images = {camera: seen.images[camera] for camera in policy.manifest.cameras}
+        return policy.act(Observation(seen.stamp_ns, images)).physical
+
+    return act
+
+
+def watched(student: SimPolicy, expert: Expert) -> SimPolicy:
+    """The student acts, and the expert says to itself what it would have done."""
+
+    def act(seen: Seen) -> np.ndarray:
+        expert.act(seen.state)
+        return student(seen)
+
+    return act
 
 
 def run_episode(

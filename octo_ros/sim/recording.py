@@ -14,14 +14,25 @@ from pathlib import Path
 import numpy as np
 from rosbags.rosbag2 import Writer
 
+from octo_ros import load_policy
 from octo_ros.bags.build import numbers, restamped, text
 from octo_ros.bags.output import new_bag
 from octo_ros.bags.reader import TYPESTORE
 from octo_ros.errors import BagError, ParameterError
+from octo_ros.policy.options import ActOptions
 from octo_ros.safety.decision import Decision
 from octo_ros.sim.bag_messages import Encode, Messages, topics
 from octo_ros.sim.cell import Cell
-from octo_ros.sim.episode import EpisodeResult, Listener, Seen, expert_policy, run_episode
+from octo_ros.sim.episode import (
+    MAX_STEPS,
+    EpisodeResult,
+    Listener,
+    Seen,
+    expert_policy,
+    run_episode,
+    student_policy,
+    watched,
+)
 from octo_ros.sim.expert import Expert
 from octo_ros.sim.state import CellState
 from octo_ros.sim.take import RECORDED, Take, other_tasks
@@ -74,6 +85,8 @@ def record(
     task: str = "all",
     images: str = "raw",
     other_words: int = 0,
+    student: str | Path | None = None,
+    max_steps: int = MAX_STEPS,
     primary: int = 256,
     wrist: int = 128,
     progress: Callable[[int, int], None] | None = None,
@@ -84,6 +97,9 @@ def record(
     which the recorded actions are what the expert would do for those: the same pictures, so that
     only the words tell what to do, and a cube's place is learned from every picture that shows it.
 
+    With `student` that policy acts, and the expert only says what it would have done: demonstrations of the
+    way out of where a policy gets itself (DAgger, Ross et al. 2011).
+
     Args:
         out: the bag's directory, not there yet.
         robot: "panda" or "ur5e".
@@ -91,12 +107,15 @@ def record(
         task: "all", a verb, or an instruction; consecutive episodes go through what it stands for.
         images: "raw" for sensor_msgs/Image, "jpeg" for CompressedImage below "/compressed".
         other_words: copies of each episode, one for each other colour at most.
+        student: bundle of the policy that acts, None to let the expert act.
+        max_steps: actions after which an episode has failed.
         primary, wrist: sides of the pictures [pixel].
         progress: called with the episodes done and their number.
 
     Raises:
         ParameterError: an unknown robot, task or kind of image, or a number out of range.
         BagError: `out` exists.
+        BundleError: the student cannot be loaded.
         ModuleNotFoundError: robosuite is not installed.
     """
     out, tasks = Path(out), chosen_tasks(task)
@@ -107,6 +126,7 @@ def record(
     encode = Encode(images)
     if out.exists():
         raise BagError(f"{out}: exists; name a bag that is not there yet")
+    learned = None if student is None else load_policy(student, options=ActOptions(seed=seed), threads=1)
     cell = Cell(robot, primary=primary, wrist=wrist)
     started, results = time.perf_counter(), []
     try:
@@ -118,8 +138,12 @@ def record(
                     progress(number, episodes)
                 chosen = task_for_seed(tasks, seed + number)
                 recorder.expert = Expert(chosen, seed + number)
-                policy = expert_policy(recorder.expert)
-                results.append(run_episode(cell, chosen, policy, seed + number, listener=recorder))
+                acts = expert_policy(recorder.expert)
+                if learned is not None:
+                    acts = watched(student_policy(learned, chosen), recorder.expert)
+                results.append(
+                    run_episode(cell, chosen, acts, seed + number, max_steps=max_steps, listener=recorder)
+                )
     finally:
         cell.close()
     wall_s = time.perf_counter() - started

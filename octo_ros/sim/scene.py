@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from octo_ros.sim.arms import ArmModel
-from octo_ros.sim.joint_servo import STIFFNESS, JointServo
 from octo_ros.sim.rendering import choose_backend
 from octo_ros.sim.state import CUBE_M
 
@@ -37,6 +36,8 @@ with warnings.catch_warnings():
     from robosuite.models.objects import BoxObject
     from robosuite.models.tasks import ManipulationTask
     from robosuite.utils.mjcf_utils import array_to_string, find_elements, new_element
+
+    from octo_ros.sim.joint_servo import STIFFNESS, JointServo
 
 CONTROL_HZ = 100
 """Commands a second that the arm takes [Hz]."""

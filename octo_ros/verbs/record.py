@@ -26,6 +26,10 @@ def add(verbs: Any) -> None:
         "copies of each episode's approach, whose words name N other cubes and whose recorded actions go to "
         "those: for training (default 0)"
     ))  # fmt: skip
+    parser.add_argument("--student", type=Path, metavar="BUNDLE", help=(
+        "let this policy act, and record what the expert would have done (DAgger)"
+    ))  # fmt: skip
+    parser.add_argument("--max-steps", type=int, default=150, help="longest episode [steps] (default 150)")
     parser.set_defaults(verb=run, needs="install octo_ros with its extras 'sim' and 'replay'")
 
 
@@ -42,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
             task=options.task,
             images=options.images,
             other_words=options.other_words,
+            student=options.student,
+            max_steps=options.max_steps,
             progress=lambda done, total: tell("episodes", done, total),
         )
     print(summary)
