@@ -19,7 +19,7 @@ from transforms3d.quaternions import quat2mat
 
 from octo_ros.image_messages import stamp_ns, to_rgb
 from octo_ros.nodes.followed_commands import positions
-from octo_ros.nodes.messages import time_message
+from octo_ros.nodes.messages import time_message, time_ns
 from octo_ros.nodes.sim_takeover import Takeover
 from octo_ros.resources import robot_urdf
 from octo_ros.safety.robot import Robot
@@ -83,6 +83,7 @@ def test_positions_are_read_from_either_message_in_the_robots_order():
         ("image_rate_hz:=33.0", "image_rate_hz: expected a whole part of 100 Hz"),
         ("episode_s:=0.0", "episode_s: expected"),
         ("publish_clock:=false -p real_time_factor:=2.0", "real_time_factor: expected 1.0"),
+        ("publish_clock:=false -p lockstep_s:=1.0", "lockstep_s: expected 0.0"),
     ],
 )
 def test_a_mistake_ends_the_node_with_one_line(mistake, expected):
@@ -157,6 +158,70 @@ def test_resets_begin_episodes_in_turn_and_withdraw_the_words_at_their_end(simul
         ]  # fmt: skip
         assert cell.hear_latched(String, "octo/instruction").data == ""
         assert cell.hear_latched(Bool, "octo/success").data is False
+
+
+def test_the_operator_says_what_comes_next_and_hears_which_cube_was_approached(simulator, cell, seen, logs):
+    with processes(logs, sim_cell_node={"image_rate_hz": 0.0, "episode_s": 0.3}) as nodes:
+        seen["octo/episode"].clear()
+        assert cell.set(SIM, task="lift the blue cube", seed=11) == ""
+        assert cell.trigger(f"{SIM}/reset") == (True, "seed 11: lift the blue cube")
+        assert cell.wait(lambda: len(seen["octo/episode"]) == 2, 10.0), nodes[SIM].output()
+        assert cell.hear_latched(String, "octo/approached").data == "none"
+        assert "task: expected all" in cell.set(SIM, task="juggle", seed=3)
+        assert "robot is read when the node starts" in cell.set(SIM, robot="ur5e", seed=3)
+        assert cell.set(SIM, seed=-1) != ""
+        assert cell.trigger(f"{SIM}/reset") == (True, "seed 12: lift the blue cube")
+
+
+def test_the_words_go_out_with_the_first_pictures_which_come_late_where_that_is_asked_for(
+    simulator, cell, seen, logs
+):
+    words, lags = cell.record(String, "octo/instruction"), []
+    now_ns = lambda: time_ns(seen["/clock"][-1].clock)  # noqa: E731
+    cell.create_subscription(
+        Image,
+        "camera/primary/image_raw",
+        lambda message: lags.append(now_ns() - stamp_ns(message.header)),
+        10,
+    )
+    given = {"primary_size": 64, "wrist_size": 32, "image_delay_s": 0.4}
+    with processes(logs, sim_cell_node=given) as nodes:
+        assert cell.wait(lambda: len(lags) > 3, 30.0), nodes[SIM].output()
+        assert cell.trigger(f"{SIM}/reset")[0]
+        begun_ns = now_ns()
+        assert cell.wait(lambda: bool(words), 10.0), nodes[SIM].output()
+        shown_ns = stamp_ns(seen["camera/wrist/image_raw"][-1].header)
+        assert shown_ns >= begun_ns - 20_000_000
+        assert now_ns() - begun_ns >= 380_000_000
+        assert cell.wait(lambda: len(lags) > 12, 30.0)
+    assert all(390_000_000 <= lag <= 500_000_000 for lag in lags[2:]), lags
+
+
+def test_a_clock_in_lockstep_waits_for_actions_and_for_commands(simulator, cell, seen, logs):
+    words = cell.record(String, "octo/instruction")
+    commands = cell.create_publisher(Float64MultiArray, "octo/joint_position_command", 1)
+    now_ns = lambda: time_ns(seen["/clock"][-1].clock)  # noqa: E731
+    given = {"primary_size": 64, "wrist_size": 32, "lockstep_s": 30.0, "command_mode": "joint_position"}
+    with processes(logs, sim_cell_node=given) as nodes:
+        assert cell.wait(lambda: bool(seen["camera/wrist/image_raw"]), 30.0), nodes[SIM].output()
+        assert cell.trigger(f"{SIM}/reset")[0]
+        assert cell.wait(lambda: bool(words), 10.0)
+        cell.spin(2.0)
+        stood_ns = now_ns()
+        cell.spin(0.5)
+        assert now_ns() == stood_ns
+        shown_ns = stamp_ns(seen["camera/wrist/image_raw"][-1].header)
+        assert stood_ns - shown_ns <= 280_000_000
+        action = JointState(name=list(ACTION_AXES), position=[0.0] * 7)
+        action.header.stamp = time_message(shown_ns + 10_000_000_000)  # of pictures far ahead
+        cell._actions.publish(action)
+        assert cell.wait(lambda: now_ns() > stood_ns + 500_000_000, 10.0)
+        commands.publish(Float64MultiArray(data=list(seen["joint_states"][-1].position)))
+        cell.spin(1.0)
+        stood_ns = now_ns()
+        cell.spin(0.5)
+        assert now_ns() == stood_ns
+    cell.destroy_publisher(commands)
 
 
 def test_commands_that_do_not_begin_at_the_arm_are_not_followed(simulator, cell, seen, logs):

@@ -14,7 +14,9 @@ from pathlib import Path
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParametersAtomically
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from octo_ros.errors import OctoRosError
@@ -72,6 +74,24 @@ class NodeProcess:
                 raise NodeProcessError(f"{self.name}/{service}: {response.message}")
             time.sleep(0.05)
 
+    def set(self, operator: Node, **values: object) -> None:
+        """Sets parameters of the node while it runs, all of them or none.
+
+        Raises:
+            NodeProcessError: no answer, or the node refused.
+        """
+        given = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        request = SetParametersAtomically.Request(parameters=given)
+        service = f"{self.name}/set_parameters_atomically"
+        result = self._call(operator, SetParametersAtomically, service, request, 5.0).result
+        if not result.successful:
+            raise NodeProcessError(f"{service}: {result.reason}")
+
+    def check(self) -> None:
+        """Raises NodeProcessError where the process has ended, with the end of its log."""
+        if self._process.poll() is not None:
+            raise self._error(f"{self.name} exited with status {self._process.returncode}")
+
     def stop(self) -> int:
         """Asks the process to end (SIGINT), waits, kills it after 10 s; returns its exit status."""
         if self._process.poll() is None:
@@ -109,8 +129,7 @@ class NodeProcess:
         for _ in range(int(seconds / 0.2)):
             if client.wait_for_service(timeout_sec=0.2):
                 return
-            if self._process.poll() is not None:
-                raise self._error(f"{self.name} exited with status {self._process.returncode}")
+            self.check()
         raise self._error(f"{service}: not offered within {seconds:g} s")
 
     def _error(self, what: str, lines: int = 12) -> NodeProcessError:

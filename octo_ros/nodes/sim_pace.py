@@ -34,3 +34,7 @@ class Pace:
         steps = max(steps, 0)
         self._next_s += steps * self._period_s
         return steps
+
+    def hold(self, now_s: float) -> None:
+        """The steps that are due wait for something else: one of them is due now, the others are dropped."""
+        self._next_s = now_s - self._period_s

@@ -6,6 +6,8 @@ A software renderer takes longer than a step. MuJoCo lets Python go on meanwhile
 from __future__ import annotations
 
 import threading
+from collections import deque
+from dataclasses import dataclass
 
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
@@ -17,27 +19,46 @@ START_S = 60.0
 """Longest time that a renderer may take to start [s]."""
 
 
+@dataclass(frozen=True)
+class Timing:
+    """When pictures come, in steps of the cell.
+
+    Attributes:
+        every: from one set to the next, at least 1.
+        delay: from what a set shows to the beginning of its rendering.
+        wait: after which a set is waited for, less than `every`; None to go on without.
+    """
+
+    every: int
+    delay: int = 0
+    wait: int | None = None
+
+
 class Pictures:
-    """One picture of every camera at a time.
+    """One set of pictures, one of every camera, at a time.
 
     Args:
         node: that publishes.
         cell: whose cameras they are; its renderers belong to the thread.
+        timing: when.
 
     Attributes:
         dropped: snapshots that came while another was rendered.
+        shown_ns: stamp of the newest set that is out [ns], -1 before the first.
 
     Raises:
         ParameterError: there is no way to render here.
     """
 
-    def __init__(self, node: Node, cell: Cell) -> None:
-        self._node, self._cell = node, cell
+    def __init__(self, node: Node, cell: Cell, timing: Timing) -> None:
+        self._node, self._cell, self._timing = node, cell, timing
         self._images = {name: node.create_publisher(Image, f"camera/{name}/image_raw", 2) for name in CAMERAS}
         self._infos = {
             name: node.create_publisher(CameraInfo, f"camera/{name}/camera_info", 2) for name in CAMERAS
         }
-        self.dropped = 0
+        self.dropped, self.shown_ns = 0, -1
+        self._taken: deque[tuple[int, Snapshot, int]] = deque()  # steps when due, what it shows, stamp
+        self._wait_step: int | None = None
         self._job: tuple[Snapshot, int] | None = None
         self._wanted, self._idle = threading.Event(), threading.Event()
         self._ended = False
@@ -47,8 +68,31 @@ class Pictures:
         self._idle.wait(START_S)
         self._raise()
 
-    def offer(self, snapshot: Snapshot, stamp_ns: int) -> None:
-        """Renders a snapshot, unless an earlier one is still being rendered."""
+    def step(self, number: int, stamp_ns: int) -> None:
+        """Takes, renders and waits for what is due at a step, counted from 0, of that stamp."""
+        timing = self._timing
+        if number % timing.every == 0:
+            self._taken.append((number + timing.delay, self._cell.snapshot(), stamp_ns))
+        if self._taken and self._taken[0][0] <= number:
+            _, snapshot, taken_ns = self._taken.popleft()
+            self._offer(snapshot, taken_ns)
+            self._wait_step = None if timing.wait is None else number + timing.wait
+        if number == self._wait_step:
+            self._idle.wait()
+            self._raise()
+
+    def forget(self) -> None:
+        """Drops what was taken and is not due yet."""
+        self._taken.clear()
+
+    def end(self) -> None:
+        """Ends the thread and frees the renderers."""
+        self._ended = True
+        self._wanted.set()
+        self._thread.join()
+
+    def _offer(self, snapshot: Snapshot, stamp_ns: int) -> None:
+        """Has a snapshot rendered, unless an earlier one is still being rendered."""
         self._raise()
         if not self._idle.is_set():
             self.dropped += 1
@@ -56,17 +100,6 @@ class Pictures:
         self._idle.clear()
         self._job = snapshot, stamp_ns
         self._wanted.set()
-
-    def wait(self) -> None:
-        """Until what was offered is published."""
-        self._idle.wait()
-        self._raise()
-
-    def end(self) -> None:
-        """Ends the thread and frees the renderers."""
-        self._ended = True
-        self._wanted.set()
-        self._thread.join()
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -85,6 +118,7 @@ class Pictures:
                     focal = cameras.focal_length(name)
                     info = sim_messages.camera_info(sizes[name], focal, name, stamp_ns)
                     self._infos[name].publish(info)
+                self.shown_ns = stamp_ns
                 self._idle.set()
         except Exception as error:  # raised again by whoever offers or waits
             self._error = error
