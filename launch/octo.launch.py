@@ -56,6 +56,7 @@ ARGUMENTS = {  # name: (default, meaning, choices)
     "simulate_joints": ("false", "simulate the arm's joint states", None),
     "autostart": ("true", "configure and activate both nodes", None),
     "config": ("", "parameter file; empty: config/<robot>.yaml", None),
+    "overlay": ("", "second parameter file, whose values replace those of config", None),
     "urdf": ("", "URDF file; empty: urdf/<robot>.urdf", None),
     **{name: ("", f"topic in place of {topic}", None) for name, topic in TOPICS.items()},
 }
@@ -83,15 +84,17 @@ def nodes(context):
     """The nodes, and their way to active."""
     robot = LaunchConfiguration("robot").perform(context)
     config = LaunchConfiguration("config").perform(context) or os.path.join(SHARE, "config", f"{robot}.yaml")
+    overlay = LaunchConfiguration("overlay").perform(context)
+    files = [config, overlay] if overlay else [config]
     urdf = LaunchConfiguration("urdf").perform(context) or os.path.join(SHARE, "urdf", f"{robot}.urdf")
     clock = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
     common = {**clock, "bundle": text("bundle"), "dataset": text("dataset")}
     arm = {"urdf_file": urdf, "command_mode": text("command_mode")}
     renamed = remappings(context)
-    safety = managed("safety_filter_node", config, {**common, **arm}, renamed)
+    safety = managed("safety_filter_node", files, {**common, **arm}, renamed)
     policy = managed(
         "policy_node",
-        config,
+        files,
         {
             **common,
             "instruction": text("instruction"),
@@ -106,14 +109,14 @@ def nodes(context):
         executable="joint_state_simulator",
         name="joint_state_simulator",
         output="screen",
-        parameters=[config, {**clock, **arm}],
+        parameters=[*files, {**clock, **arm}],
         remappings=renamed,
         condition=IfCondition(LaunchConfiguration("simulate_joints")),
     )
     return [simulator, *started(safety), *started(policy), safety, policy]
 
 
-def managed(name, config, parameters, renamed):
+def managed(name, files, parameters, renamed):
     """A lifecycle node of this package."""
     return LifecycleNode(
         package="octo_ros",
@@ -121,7 +124,7 @@ def managed(name, config, parameters, renamed):
         name=name,
         namespace="",
         output="screen",
-        parameters=[config, parameters],
+        parameters=[*files, parameters],
         remappings=renamed,
     )
 

@@ -1,79 +1,51 @@
-"""The launch files under the real launch system, with the installed package.
-
-Needs launch, launch_ros and launch_pytest (any ROS 2 installation has them) and octo_ros in
-AMENT_PREFIX_PATH: `colcon build && source install/setup.bash`. Skipped elsewhere.
-"""
+"""The launch files under the real launch system, with the installed package; skipped where it is missing."""
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
+import launch_cell  # first: it skips this file where what it needs is missing
+import launch_pytest
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-pytest.importorskip("launch.actions", reason="ROS 2's launch system is not installed")
-pytest.importorskip("launch_pytest", reason="launch_pytest is not installed")
-pytest.importorskip("launch_ros", reason="launch_ros is not installed")
-
-import launch_pytest
 import rclpy
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from node_cell import ACTIVE, DOMAIN, UNCONFIGURED, open_cell
+from node_cell import ACTIVE, UNCONFIGURED, open_cell
 from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from small_bundle import write_bundle
 from trajectory_msgs.msg import JointTrajectory
 
-from launch import LaunchDescription
 from octo_ros.nodes.messages import time_message, time_ns
 
-try:
-    SHARE = Path(get_package_share_directory("octo_ros"))
-except PackageNotFoundError:
-    pytest.skip("octo_ros is not in AMENT_PREFIX_PATH: build it with colcon", allow_module_level=True)
-
-os.environ["ROS_DOMAIN_ID"] = DOMAIN
-os.environ["ROS_LOCALHOST_ONLY"] = "1"
 BUNDLE = Path(tempfile.mkdtemp(prefix="octo_ros_launch_")) / "small"
 write_bundle(BUNDLE)
 CONTROLLER = "/scaled_joint_trajectory_controller/joint_trajectory"
 NODES = ("safety_filter_node", "policy_node")
 
 
-def launched(file: str, **arguments: object) -> LaunchDescription:
-    source = PythonLaunchDescriptionSource(str(SHARE / "launch" / file))
-    given = {name: str(value) for name, value in arguments.items()}
-    include = IncludeLaunchDescription(source, launch_arguments=given.items())
-    return LaunchDescription([include, launch_pytest.actions.ReadyToTest()])
-
-
 @launch_pytest.fixture
 def octo():
     arguments = {"bundle": BUNDLE, "mask_language": True, "instruction": "3", "simulate_joints": True}
     topics = {"command_topic": CONTROLLER, "joint_states": "/ur/joint_states"}
-    return launched("octo.launch.py", robot="ur5e", **arguments, **topics)
+    return launch_cell.launched("octo.launch.py", robot="ur5e", **arguments, **topics)
 
 
 @launch_pytest.fixture
 def octo_by_hand():
-    return launched("octo.launch.py", bundle=BUNDLE, autostart=False)
+    return launch_cell.launched("octo.launch.py", bundle=BUNDLE, autostart=False)
 
 
 @launch_pytest.fixture
 def octo_without_bundle():
-    return launched("octo.launch.py", bundle="/nowhere")
+    return launch_cell.launched("octo.launch.py", bundle="/nowhere")
 
 
 @launch_pytest.fixture
 def replay():
     arguments = {"bundle": BUNDLE, "mask_language": True, "instruction": "go", "cameras": "[primary]"}
-    return launched("replay.launch.py", primary="/cam/color", **arguments)
+    return launch_cell.launched("replay.launch.py", primary="/cam/color", **arguments)
 
 
 @pytest.fixture
