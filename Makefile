@@ -6,14 +6,16 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test sim lint soak fuzz clean
 
+# With the simulated cell where it can be installed; else the demo plays a recorded bag.
 demo: $(VENV)/.demo
+	@$(MAKE) --no-print-directory $(VENV)/.cell || echo "robosuite could not be installed; see above"
 	$(BIN)/octo_ros demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-# The simulated cell: robosuite in the same environment; then `octo_ros record` and `octo_ros evaluate`.
-sim: $(VENV)/.sim
+# The simulated cell with all that trains a policy in it: `octo_ros record`, `train`, `evaluate`.
+sim: $(VENV)/.test $(VENV)/.cell
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -47,8 +49,8 @@ $(VENV)/.test: $(VENV)/.demo
 	@touch $@
 
 # A part of robosuite that is not used here caps numpy below 2; pin needs 2.
-$(VENV)/.sim: $(VENV)/.test
+$(VENV)/.cell: $(VENV)/.demo
 	@echo 'numpy>=2' > $(VENV)/override.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --override $(VENV)/override.txt \
-	  --editable '.[ros-$(ROS),replay,export,test,sim]'
+	  --editable '.[ros-$(ROS),replay,sim]'
 	@touch $@

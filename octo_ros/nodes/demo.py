@@ -1,4 +1,4 @@
-"""The demo: a recorded bag, played in real time over DDS to the two real node processes.
+"""The demo's bag: played in real time over DDS to the two real node processes.
 
 This node is the cell and its operator. It publishes the bag's camera frames and instructions,
 resets history and filter at the start of each episode as an operator would, and counts what
@@ -45,6 +45,9 @@ INSTRUCTIONS = "/octo/instruction"
 SAMPLE_RATE_HZ = 5.0  # BridgeData V2 was recorded at 5 Hz
 PATIENCE = {"action_timeout_s": 0.7, "max_action_age_s": 0.5}
 """Of the filter [s]: actions come every 0.2 s, and a desktop may stop for a moment."""
+
+LEFT = ("logs", "report", "episode.gif", "evaluation.json", "evaluation.md", "evaluation.png")
+"""What a demo leaves in its directory."""
 
 RESET_S = 5.0
 """How long the operator tries to reset the filter, which refuses while joint states are late [s]."""
@@ -134,14 +137,14 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
 
     Args:
         robot: "fr3", "panda" or "ur5e".
-        out: directory for the logs and the report; an earlier demo in it is replaced.
+        out: directory for the logs and the report, see `emptied`.
         episodes: how many episodes to play, None for all.
 
     Returns:
         0, or 1 where no action or no command came back.
 
     Raises:
-        ParameterError: no episode is asked for, or something else is in `out`.
+        ParameterError: no episode is asked for.
         NodeProcessError: a node did not start.
     """
     if episodes is not None and episodes < 1:
@@ -152,7 +155,7 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     console.print(f"[bold]octo_ros demo[/bold]: {bag.name} -> policy_node -> safety_filter_node ({robot})")
     if manifest.notice:
         console.print(f"[bold yellow]{manifest.notice}[/bold yellow]", soft_wrap=True)
-    logs = _emptied(out) / "logs"
+    logs = out / "logs"
     logs.mkdir(parents=True)
     isolate_dds()
     rclpy.init()
@@ -173,10 +176,10 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     return 0 if sum(len(e.actions) for e in cell.episodes) and sum(e.commands for e in cell.episodes) else 1
 
 
-def _emptied(out: Path) -> Path:
+def emptied(out: Path) -> Path:
     """`out` without what an earlier demo left in it; ParameterError where anything else is there."""
     if out.is_dir():
-        others = sorted(path.name for path in out.iterdir() if path.name not in ("logs", "report"))
+        others = sorted(path.name for path in out.iterdir() if path.name not in LEFT)
         if others:
             raise ParameterError(f"{out}: expected an earlier demo or an empty directory, found {others[0]}")
         shutil.rmtree(out)

@@ -1,4 +1,4 @@
-"""`octo_ros demo`: the shipped bag through the two real nodes."""
+"""`octo_ros demo`: the two real nodes at work, in the simulated cell or on a recorded bag."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ from typing import Any
 
 def add(verbs: Any) -> None:
     """Adds the verb."""
-    parser = verbs.add_parser("demo", help="play the shipped bag to the two real nodes over DDS")
-    parser.add_argument("--robot", default="fr3", choices=("fr3", "panda", "ur5e"))
+    parser = verbs.add_parser("demo", help="see the two real nodes work: in the simulated cell, or on a bag")
+    parser.add_argument("--scene", choices=("cell", "bag"), help=(
+        "cell: a trained policy does what sentences say, in simulation; bag: frames of a real robot are "
+        "played to random weights (default: the cell, where robosuite is installed)"
+    ))  # fmt: skip
+    parser.add_argument("--robot", choices=("fr3", "panda", "ur5e"), help="default panda, of the bag fr3")
     parser.add_argument(
-        "--out", type=Path, default=Path("out/demo"), help="directory for the report and the logs"
+        "--out", type=Path, default=Path("out/demo"), help="directory for film, report and logs"
     )
-    parser.add_argument("--episodes", type=int, help="play only the first N episodes")
+    parser.add_argument("--episodes", type=int, help="only so many of the first")
     parser.set_defaults(verb=run, needs="run it in the environment that `make demo` makes")
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the demo; its exit status."""
-    from octo_ros.nodes.demo import run_demo
+    from octo_ros.nodes import demo, demo_cell
 
-    return run_demo(robot=options.robot, out=options.out, episodes=options.episodes)
+    scene, why = demo_cell.chosen_scene(options.scene)
+    out = demo.emptied(options.out)
+    if scene == "cell":
+        return demo_cell.run_cell_demo(
+            robot=options.robot or demo_cell.ROBOT, out=out, episodes=options.episodes
+        )
+    status = demo.run_demo(robot=options.robot or "fr3", out=out, episodes=options.episodes)
+    if why:
+        print(f"  the arm doing what the words say: octo_ros demo --scene cell; here {why}")
+    return status
