@@ -61,7 +61,7 @@ def test_export_hands_on_every_option_and_prints_errors_by_comparison(bundle, mo
     monkeypatch.setattr(octo_ros.export, "export_checkpoint", exported)
     address, target = "hf://rail-berkeley/octo-small-1.5", tmp_path / "bundle"
     options = ["--step", "7", "--tokenizer", "hf://google-t5/t5-base", "--dataset", "second"]
-    options += ["--notice", "Beware.", "--license", "CC BY 4.0", "--ddim", "10"]
+    options += ["--notice", "Beware.", "--license", "CC BY 4.0", "--ddim", "10", "--no-crop"]
     assert cli.main(["export", address, str(target), *options]) == 0
     assert given == {
         "checkpoint": address,
@@ -72,6 +72,7 @@ def test_export_hands_on_every_option_and_prints_errors_by_comparison(bundle, mo
         "notice": "Beware.",
         "license": "CC BY 4.0",
         "ddim": 10,
+        "center_crop": False,
     }
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{target}: cameras ")
@@ -133,7 +134,18 @@ def test_demo_leaves_a_directory_that_is_not_a_demos(tmp_path, capsys):
 def test_demo_plays_an_episode_to_the_real_nodes(tmp_path):
     pytest.importorskip("rclpy", reason="rclpy is not installed")
     out = tmp_path / "demo"
-    command = [sys.executable, "-m", "octo_ros.cli", "demo", "--episodes", "1", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "octo_ros.cli",
+        "demo",
+        "--scene",
+        "bag",
+        "--episodes",
+        "1",
+        "--out",
+        str(out),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=180)
     logs = "\n".join(path.read_text() for path in (out / "logs").iterdir())
     assert result.returncode == 0, result.stdout + result.stderr + logs

@@ -138,17 +138,14 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     Args:
         robot: "fr3", "panda" or "ur5e".
         out: directory for the logs and the report, see `emptied`.
-        episodes: how many episodes to play, None for all.
+        episodes: how many episodes to play, 1 or more; None for all.
 
     Returns:
         0, or 1 where no action or no command came back.
 
     Raises:
-        ParameterError: no episode is asked for.
         NodeProcessError: a node did not start.
     """
-    if episodes is not None and episodes < 1:
-        raise ParameterError(f"episodes: expected at least 1, got {episodes}")
     bag, bundle = share_path("demo/bag"), share_path("demo/bundle")
     manifest = read_bundle(bundle)
     console = Console()

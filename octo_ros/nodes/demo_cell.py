@@ -49,13 +49,13 @@ def run_cell_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     Args:
         robot: "panda" or "ur5e".
         out: directory for them, empty.
-        episodes: how many, None for one of each sentence.
+        episodes: how many, 1 or more; None for one of each sentence.
 
     Returns:
         0, or 1 where no episode succeeded.
 
     Raises:
-        ParameterError: no episode is asked for, or a robot that the cell does not have.
+        ParameterError: a robot that the cell does not have.
         NodeProcessError: a node did not start.
     """
     arm_model(robot)
@@ -63,7 +63,8 @@ def run_cell_demo(*, robot: str, out: Path, episodes: int | None) -> int:
     console, manifest = Console(), read_bundle(bundle)
     console.print(
         f"[bold]octo_ros demo[/bold]: sim_cell_node -> policy_node -> safety_filter_node ({robot}), "
-        f"{manifest.checkpoint['name']}"
+        f"{manifest.checkpoint['name']}",
+        soft_wrap=True,
     )
     film = Film(episodes)
     with progress_bar("demo") as tell:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from octo_ros.errors import ParameterError
+
 
 def add(verbs: Any) -> None:
     """Adds the verb."""
@@ -24,6 +26,8 @@ def add(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the demo; its exit status."""
+    if options.episodes is not None and options.episodes < 1:
+        raise ParameterError(f"--episodes: expected at least 1, got {options.episodes}")
     from octo_ros.nodes import demo, demo_cell
 
     scene, why = demo_cell.chosen_scene(options.scene)
