@@ -106,7 +106,9 @@ def test_the_gripper_closes_by_command_and_then_by_measure(bag):
     ends = [at for at, message in read["/octo/episode"] if message.data.startswith("end")]
     begin, end = begins[0], min(at for at in ends if at > begins[0])
     commands = [(at, m.data) for at, m in read["/octo/gripper_command"] if begin <= at <= end]
-    assert [opening for _, opening in commands] == [1.0, 0.0]
+    openings = [opening for _, opening in commands]
+    assert openings[:2] == [1.0, 0.0]
+    assert openings[-1] == 0.0  # the noise may make it open and close again before
     measured = {at: message.data for at, message in read["/gripper_state"]}
     assert measured[commands[1][0]] > 0.9
     assert 0.2 < measured[end] < 0.8
