@@ -53,8 +53,8 @@ class Lockstep:
         self.lost = ""
 
     def end(self) -> None:
-        """Nobody is to act."""
-        self._acting = False
+        """Nobody is to act, and what did not come is no longer waited for."""
+        self._acting, self.lost = False, ""
 
     def showed(self, stamp_ns: int, now_ns: int) -> None:
         """Pictures of that stamp are out, at that simulated time [ns]."""
