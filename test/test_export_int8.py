@@ -64,7 +64,7 @@ def test_only_the_transformers_matrices_are_quantized(float32: Path, int8: Path)
             if "transformer.blocks" in tensor.name and len(tensor.dims) == 2
         }
         assert gone == matrices != set()
-        eight = [tensor for tensor in after.initializer if tensor.data_type == onnx.TensorProto.INT8]
+        eight = [tensor for tensor in after.initializer if tensor.data_type == onnx.TensorProto.UINT8]
         assert len(eight) >= len(matrices)
         assert not any("head" in tensor.name or "encoder" in tensor.name for tensor in eight)
 
@@ -73,7 +73,7 @@ def test_the_deviation_is_measured_and_small(int8: Path) -> None:
     measured = read_bundle(int8).checks[AGAINST_FLOAT]
     assert set(measured) == {"readout", "actions", "actions_mean", "actions_p99"}
     assert 0 < measured["actions_mean"] <= measured["actions_p99"] <= measured["actions"]
-    assert measured["readout"] < 0.5  # of tokens of about unit size
+    assert measured["readout"] < 0.2  # of tokens of about unit size; 0.7 where products saturate
 
 
 def test_verify_takes_the_measured_deviation_as_its_tolerance(int8: Path, capsys) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 (rclpy) is not installed")
-pytest.importorskip("robosuite", reason="robosuite is not installed: no simulated cell")
+pytest.importorskip("octo_ros.sim.scene", reason="robosuite is not installed: no simulated cell")
 pytest.importorskip("matplotlib", reason="matplotlib (the extra 'replay') is not installed")
 
 from PIL import Image

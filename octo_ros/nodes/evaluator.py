@@ -15,8 +15,9 @@ from pathlib import Path
 
 import rclpy
 
+from octo_ros.engine.bundle import read_bundle
 from octo_ros.errors import ParameterError
-from octo_ros.evaluation.film import Film
+from octo_ros.evaluation.film import CAMERAS, Film
 from octo_ros.evaluation.plan import Planned, planned
 from octo_ros.evaluation.score import EpisodeScore, Evaluation
 from octo_ros.evaluation.settings import Setting
@@ -89,12 +90,19 @@ def evaluate(
     rclpy.init()
     operator = Operator(film)
     cell = {"robot": robot, "episode_s": episode_s, "real_time_factor": speed, "lockstep_s": LOCKSTEP_S}
+    cell["cameras"] = _cameras(bundle, film)
     try:
         with _nodes(operator, bundle, robot, setting, cell, logs) as nodes:
             return _run(operator, nodes, setting, plan, SLOWEST * episode_s, logs, progress)
     finally:
         operator.destroy_node()
         rclpy.shutdown()
+
+
+def _cameras(bundle: Path, film: Film | None) -> str:
+    """The cell's cameras that are looked at, as a parameter: the bundle's, or all of them for a film."""
+    known = read_bundle(bundle).cameras if film is None else CAMERAS
+    return f"[{', '.join(name for name in CAMERAS if name in known) or ', '.join(CAMERAS)}]"
 
 
 def _nodes(
@@ -125,11 +133,13 @@ def _run(
 ) -> Evaluation:
     """All episodes of the plan; the scores so far are in episodes.json of the logs."""
     scores: list[EpisodeScore] = []
-    begun_s, begun_ns = time.monotonic(), operator.look_at_clock()
+    begun_s = begun_ns = 0
     for number, one in enumerate(plan):
         if progress is not None:
             progress(number, len(plan))
         _begin(operator, nodes, one)
+        if number == 0:  # the cell has started
+            begun_s, begun_ns = time.monotonic(), operator.look_at_clock()
         _wait(operator, nodes, one, patience_s)
         if operator.result == "abort":
             raise NodeProcessError(f"episode of seed {one.seed}: {IN_VAIN}; see {logs}")

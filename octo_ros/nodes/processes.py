@@ -15,6 +15,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParametersAtomically
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
@@ -34,6 +35,7 @@ class NodeProcess:
     ):
         self.name = name
         self.log = log
+        self._clients: dict[tuple[Node, str], Client] = {}  # by who calls and the service
         command = [sys.executable, "-m", f"octo_ros.nodes.{name}", "--ros-args"]
         if parameter_file is not None:
             command += ["--params-file", str(parameter_file)]
@@ -114,16 +116,16 @@ class NodeProcess:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _call(self, operator: Node, kind: type, service: str, request: object, seconds: float):
-        client = operator.create_client(kind, service)
-        try:
-            self._wait_for(client, service, seconds=20.0)
-            future = client.call_async(request)
-            rclpy.spin_until_future_complete(operator, future, timeout_sec=seconds)
-            if not future.done():
-                raise self._error(f"{service}: no answer in {seconds:g} s")
-            return future.result()
-        finally:
-            operator.destroy_client(client)
+        client = self._clients.get((operator, service))
+        if client is None:
+            client = self._clients[operator, service] = operator.create_client(kind, service)
+        self._wait_for(client, service, seconds=20.0)
+        future = client.call_async(request)
+        rclpy.spin_until_future_complete(operator, future, timeout_sec=seconds)
+        if not future.done():
+            client.remove_pending_request(future)
+            raise self._error(f"{service}: no answer in {seconds:g} s")
+        return future.result()
 
     def _wait_for(self, client, service: str, seconds: float) -> None:
         for _ in range(int(seconds / 0.2)):

@@ -52,8 +52,8 @@ try:  # not among the wheels of ROS 2 on the package index
 except ImportError:
     TFMessage = None
 
-STAND_S, POLL_S = 0.05, 0.002
-"""How long the clock stands before the executor has its turn, and how often it looks meanwhile [s]."""
+TURN_S, POLL_S = 0.04, 0.002
+"""How long the cell goes on, or waits, before the executor has its turn; how often it looks meanwhile [s]."""
 
 MARKERS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -77,18 +77,15 @@ class SimCell(Node):
         self._takeover = Takeover(values["takeover_rad"])
         self._lockstep = Lockstep(values["lockstep_s"])
         self._publish_all()
-        self._pictures = None if pictures is None else Pictures(self, self._cell, pictures)
+        self._pictures = None if pictures is None else Pictures(self, self._cell, pictures, values["cameras"])
         self._commands = followed_commands(self, values["command_mode"])
         self._actions = Newest(self, JointState, "octo/action", NEWEST) if values["lockstep_s"] else None
+        self._openings = Newest(self, Float64, "octo/gripper_command", LATCHED)
         self._command, self._opening = None, None
-        self.create_subscription(Float64, "octo/gripper_command", self._on_gripper, LATCHED)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._pace = Pace(CONTROL_S, values["real_time_factor"], time.monotonic())
-        self.create_timer(
-            max(CONTROL_S / values["real_time_factor"] / 2.0, 0.001), self._advance,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )  # fmt: skip
+        self.create_timer(0.001, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.get_logger().info(f"{self._cell.arm.model} on a table; ~/reset begins an episode")
 
     def destroy_node(self) -> None:
@@ -113,12 +110,6 @@ class SimCell(Node):
 
     # The operator's part.
 
-    def _on_gripper(self, message: Float64) -> None:
-        if 0.0 <= message.data <= 1.0:
-            self._opening = message.data
-        else:
-            self.get_logger().error(f"octo/gripper_command: expected a value in [0, 1], got {message.data}")
-
     def _on_set_parameters(self, parameters: list[RosParameter]) -> SetParametersResult:
         try:
             for parameter in parameters:
@@ -139,7 +130,7 @@ class SimCell(Node):
         self.set_parameters([RosParameter("seed", value=(seed + 1) % SEEDS)])
         self._state = self._cell.reset(seed)
         self._takeover.reset()
-        self._commands.take()
+        self._listen()  # what was meant for the scene before
         self._command, self._opening = None, 1.0
         if self._pictures is not None:
             self._pictures.forget()
@@ -172,18 +163,22 @@ class SimCell(Node):
     # Time goes on.
 
     def _advance(self) -> None:
-        until_s = time.monotonic() + STAND_S
-        for _ in range(self._pace.due(time.monotonic())):
-            if not self._waited(until_s):
-                self._pace.hold(time.monotonic())
-                return
-            self._step()
+        """Steps as they fall due, for a turn: handing over to the executor costs as much as a step."""
+        until_s = time.monotonic() + TURN_S
+        while (now_s := time.monotonic()) < until_s:
+            for _ in range(self._pace.due(now_s)):
+                if not self._waited(until_s):
+                    self._pace.hold(time.monotonic())
+                    return
+                self._step()
+            now_s = time.monotonic()
+            time.sleep(min(self._pace.left_s(now_s), max(until_s - now_s, 0.0)))
 
     def _waited(self, until_s: float) -> bool:
         """Takes what came since the last step, and waits for what has to come; whether it came in time."""
         self._listen()
         while self._lockstep.waits(self._now_ns, time.monotonic()):
-            if time.monotonic() > until_s:
+            if time.monotonic() >= until_s:
                 return False
             time.sleep(POLL_S)
             self._listen()
@@ -202,6 +197,11 @@ class SimCell(Node):
         action = None if self._actions is None else self._actions.take()
         if action is not None:
             self._lockstep.answered(time_ns(action.header.stamp))
+        opening = self._openings.take()
+        if opening is not None and 0.0 <= opening.data <= 1.0:
+            self._opening = opening.data
+        elif opening is not None:
+            self.get_logger().error(f"octo/gripper_command: expected a value in [0, 1], got {opening.data}")
 
     def _step(self) -> None:
         self._cell.advance(self._followed(), self._opening)

@@ -35,6 +35,10 @@ class Pace:
         self._next_s += steps * self._period_s
         return steps
 
+    def left_s(self, now_s: float) -> float:
+        """Time until the next step is due [s]."""
+        return max(self._next_s + self._period_s - now_s, 0.0)
+
     def hold(self, now_s: float) -> None:
         """The steps that are due wait for something else: one of them is due now, the others are dropped."""
         self._next_s = now_s - self._period_s

@@ -10,7 +10,7 @@ from octo_ros.nodes.followed_commands import check_followed
 from octo_ros.nodes.parameters import Parameter
 from octo_ros.nodes.sim_pictures import Timing
 from octo_ros.sim.arms import ARMS
-from octo_ros.sim.cell import CONTROL_S, Cell
+from octo_ros.sim.cell import CAMERAS, CONTROL_S, Cell
 from octo_ros.sim.tasks import chosen_tasks
 
 SEEDS = 2**31
@@ -24,6 +24,7 @@ PARAMETERS = (
     Parameter("command_mode", "joint_trajectory", "which command topic is followed", choices=tuple(MODES)),
     Parameter("task", "all", "all, a verb, or an instruction; ~/reset goes through them by the seed"),
     Parameter("seed", 0, "of the next episode; counts up with every ~/reset", 0, SEEDS - 1),
+    Parameter("cameras", list(CAMERAS), "cameras whose pictures are rendered"),
     Parameter("image_rate_hz", 10.0, "rate of the pictures [Hz]; 0 renders none", 0.0, 100.0),
     Parameter("image_delay_s", 0.0, "time by which pictures come later than they could [s]", 0.0, 2.0),
     Parameter("primary_size", 256, "side of the primary camera's picture [pixel]", 16, 2048),
@@ -49,6 +50,8 @@ def check(values: dict[str, Any]) -> None:
     """ParameterError for values that do not go together, or a task that there is not."""
     check_followed(values["command_mode"])
     chosen_tasks(values["task"])
+    if not set(values["cameras"]) <= set(CAMERAS):
+        raise ParameterError(f"cameras: expected some of {', '.join(CAMERAS)}, got {values['cameras']}")
     for name, expected in (("real_time_factor", 1.0), ("lockstep_s", 0.0)):
         if not values["publish_clock"] and values[name] != expected:
             raise ParameterError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rclpy.node import Node
@@ -41,6 +42,7 @@ class Pictures:
         node: that publishes.
         cell: whose cameras they are; its renderers belong to the thread.
         timing: when.
+        cameras: which.
 
     Attributes:
         dropped: snapshots that came while another was rendered.
@@ -50,11 +52,11 @@ class Pictures:
         ParameterError: there is no way to render here.
     """
 
-    def __init__(self, node: Node, cell: Cell, timing: Timing) -> None:
+    def __init__(self, node: Node, cell: Cell, timing: Timing, cameras: Sequence[str] = CAMERAS) -> None:
         self._node, self._cell, self._timing = node, cell, timing
-        self._images = {name: node.create_publisher(Image, f"camera/{name}/image_raw", 2) for name in CAMERAS}
+        self._images = {name: node.create_publisher(Image, f"camera/{name}/image_raw", 2) for name in cameras}
         self._infos = {
-            name: node.create_publisher(CameraInfo, f"camera/{name}/camera_info", 2) for name in CAMERAS
+            name: node.create_publisher(CameraInfo, f"camera/{name}/camera_info", 2) for name in cameras
         }
         self.dropped, self.shown_ns = 0, -1
         self._taken: deque[tuple[int, Snapshot, int]] = deque()  # steps when due, what it shows, stamp
@@ -108,6 +110,7 @@ class Pictures:
     def _run(self) -> None:
         try:
             cameras = self._cell.cameras
+            cameras.views = {name: cameras.views[name] for name in self._images}
             sizes = {name: view.size for name, view in cameras.views.items()}
             self._idle.set()
             while self._wanted.wait() and not self._ended:
