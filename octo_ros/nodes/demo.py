@@ -166,7 +166,7 @@ def run_demo(*, robot: str, out: Path, episodes: int | None) -> int:
                 live.update(_table(cell))
     finally:
         cell.destroy_node()
-        rclpy.shutdown()
+        rclpy.try_shutdown()
 
     replay(bag, bundle, robot, out / "report", overwrite=True)
     console.print(_summary(cell, manifest, robot, out), soft_wrap=True)

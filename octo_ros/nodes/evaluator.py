@@ -96,7 +96,7 @@ def evaluate(
             return _run(operator, nodes, setting, plan, SLOWEST * episode_s, logs, progress)
     finally:
         operator.destroy_node()
-        rclpy.shutdown()
+        rclpy.try_shutdown()
 
 
 def _cameras(bundle: Path, film: Film | None) -> str:
