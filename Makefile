@@ -11,8 +11,10 @@ demo: $(VENV)/.demo
 	@$(MAKE) --no-print-directory $(VENV)/.cell || echo "robosuite could not be installed; see above"
 	$(BIN)/octo_ros demo
 
+# Nodes heed the time, so their tests run alone, after the others.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not processes" --numprocesses auto --maxprocesses 4; \
+	  others=$$?; $(BIN)/python -m pytest -m processes && exit $$others
 
 # The simulated cell with all that trains a policy in it: `octo_ros record`, `train`, `evaluate`.
 sim: $(VENV)/.test $(VENV)/.cell

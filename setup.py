@@ -64,6 +64,8 @@ setup(
         "sim": ["robosuite==1.5.2", "mujoco>=3.3,<3.4"],
         "test": [
             "pytest>=7.4",
+            "pytest-xdist>=3.3",
+            "filelock>=3.12",
             "hypothesis>=6.80",
             "onnx>=1.16",
             "onnxscript>=0.7,<0.8",

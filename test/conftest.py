@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from run_seed import SEED
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+PROCESSES = ("test_cli.py", "test_demo_scene.py", "test_launch_", "test_node_", "test_shipped_policy.py")
+"""Files whose tests run real nodes, and heed the time: they run alone, after the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests that run real nodes."""
+    for item in items:
+        if item.path.name.startswith(PROCESSES):
+            item.add_marker("processes")
 
 
 def pytest_report_header() -> str:
@@ -35,15 +47,17 @@ def reference_bundles(tmp_path_factory):
     """The official references as bundles, each exported once however many tests ask for it."""
     from reference_bundles import ReferenceBundles
 
-    return ReferenceBundles(tmp_path_factory.mktemp("references"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+    (folder / "references").mkdir(exist_ok=True)
+    return ReferenceBundles(folder / "references")
 
 
 @pytest.fixture(scope="session")
-def tiny_export(tmp_path_factory):
+def tiny_export(reference_bundles):
     """A tiny checkpoint with random weights and its bundle, exported once; tests only read them."""
-    from reference_bundles import export_tiny
-
-    return export_tiny(tmp_path_factory.mktemp("tiny"))
+    return reference_bundles.tiny()
 
 
 @pytest.fixture(scope="module")

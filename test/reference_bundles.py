@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from reference_cases import OURS, SEEDED, whole_checkpoint
 
 TOKENIZER = Path(__file__).parent / "data" / "tokenizer" / "tokenizer.json"
@@ -33,11 +35,14 @@ class Exported:
 
 
 class ReferenceBundles:
-    """Exports each reference at most once."""
+    """Exports each reference at most once, however many processes of a test run ask for it.
+
+    Args:
+        folder: theirs together; it exists.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._exported: dict[str, Exported] = {}
 
     def own(self, name: str) -> Exported:
         """A reference that travels with the project."""
@@ -47,29 +52,43 @@ class ReferenceBundles:
         """One of those that lie beside it."""
         return self._export(shared / "reference" / name)
 
-    def _export(self, reference: Path) -> Exported:
-        name = reference.name
-        if name not in self._exported:
-            self._exported[name] = self._write(reference, self._folder / name)
-        return self._exported[name]
+    def tiny(self) -> Exported:
+        """The tiny checkpoint of `official_checkpoint.py`, which has no cases."""
+        from official_checkpoint import write_checkpoint
 
-    def _write(self, reference: Path, folder: Path) -> Exported:
-        folder.mkdir()
-        checkpoint = reference / "checkpoint"
-        if reference.parent == OURS and reference.name in SEEDED:
-            checkpoint = whole_checkpoint(reference, folder / "checkpoint")
-        tokenizer = TOKENIZER if reference.name in WITH_TOKENIZER else None
-        _export(checkpoint, folder / "bundle", tokenizer=tokenizer)
+        folder = self._folder / "tiny"
+        exported = Exported(folder, folder / "tiny", folder / "bundle")
+        with self._once(folder) as is_new:
+            if is_new:
+                write_checkpoint(exported.checkpoint)
+                _export(exported.checkpoint, exported.bundle, dataset="second", notice="Random weights.")
+        return exported
+
+    def _export(self, reference: Path) -> Exported:
+        name, folder = reference.name, self._folder / reference.name
+        seeded = reference.parent == OURS and name in SEEDED
+        checkpoint = folder / "checkpoint" if seeded else reference / "checkpoint"
+        with self._once(folder) as is_new:
+            if is_new:
+                if seeded:
+                    whole_checkpoint(reference, checkpoint)
+                _export(
+                    checkpoint, folder / "bundle", tokenizer=TOKENIZER if name in WITH_TOKENIZER else None
+                )
         return Exported(reference, checkpoint, folder / "bundle")
 
-
-def export_tiny(folder: Path) -> Exported:
-    """The tiny checkpoint of `official_checkpoint.py`, which has no cases."""
-    from official_checkpoint import write_checkpoint
-
-    checkpoint = write_checkpoint(folder / "tiny")
-    _export(checkpoint, folder / "bundle", dataset="second", notice="Random weights.")
-    return Exported(folder, checkpoint, folder / "bundle")
+    @contextmanager
+    def _once(self, folder: Path) -> Iterator[bool]:
+        """Whether the folder is new and to be filled; other processes wait until it is."""
+        with FileLock(f"{folder}.lock"):
+            done = Path(f"{folder}.done")
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a test that was interrupted
+                folder.mkdir()
+                yield True
+                done.touch()
+            else:
+                yield False
 
 
 def reuse_graphs(patch: pytest.MonkeyPatch, exported: Exported) -> None:
