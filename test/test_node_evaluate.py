@@ -70,3 +70,8 @@ def test_a_mistake_is_one_line(tmp_path, capsys, wrong, expected):
     assert cli.main(["evaluate", BUNDLE, wrong, "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and expected in error
+
+
+def test_a_bundle_without_a_tokenizer_is_refused_before_anything_runs(bundle, tmp_path, capsys):
+    assert cli.main(["evaluate", str(bundle), "--out", str(tmp_path / "out")]) == 1
+    assert "takes no sentences; export it again with --tokenizer" in capsys.readouterr().err

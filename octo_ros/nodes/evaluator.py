@@ -16,7 +16,8 @@ from pathlib import Path
 import rclpy
 
 from octo_ros.engine.bundle import read_bundle
-from octo_ros.errors import ParameterError
+from octo_ros.engine.manifest import Manifest
+from octo_ros.errors import BundleError, ParameterError
 from octo_ros.evaluation.film import CAMERAS, Film
 from octo_ros.evaluation.plan import Planned, planned
 from octo_ros.evaluation.score import EpisodeScore, Evaluation
@@ -80,17 +81,21 @@ def evaluate(
 
     Raises:
         ParameterError: a speed out of range, no episode, or a task that there is not.
+        BundleError: a bundle that cannot be read, or that takes no sentences.
         NodeProcessError: a node did not start, did not answer or ended, or an episode hangs.
     """
     if not 0.0 < speed <= FASTEST:
         raise ParameterError(f"speed: expected above 0 and at most {FASTEST:g}, got {speed:g}")
     plan = planned(task, seed, episodes, swap)
+    manifest = read_bundle(bundle)
+    if manifest.language is None or manifest.language.tokenizer_file is None:
+        raise BundleError(f"{bundle}: takes no sentences; export it again with --tokenizer")
     logs.mkdir(parents=True, exist_ok=True)
     isolate_dds()
     rclpy.init()
     operator = Operator(film)
     cell = {"robot": robot, "episode_s": episode_s, "real_time_factor": speed, "lockstep_s": LOCKSTEP_S}
-    cell["cameras"] = _cameras(bundle, film)
+    cell["cameras"] = _cameras(manifest, film)
     try:
         with _nodes(operator, bundle, robot, setting, cell, logs) as nodes:
             return _run(operator, nodes, setting, plan, SLOWEST * episode_s, logs, progress)
@@ -99,9 +104,9 @@ def evaluate(
         rclpy.try_shutdown()
 
 
-def _cameras(bundle: Path, film: Film | None) -> str:
+def _cameras(manifest: Manifest, film: Film | None) -> str:
     """The cell's cameras that are looked at, as a parameter: the bundle's, or all of them for a film."""
-    known = read_bundle(bundle).cameras if film is None else CAMERAS
+    known = manifest.cameras if film is None else CAMERAS
     return f"[{', '.join(name for name in CAMERAS if name in known) or ', '.join(CAMERAS)}]"
 
 
