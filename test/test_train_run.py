@@ -18,6 +18,7 @@ from octo_ros.train.batches import SampleOptions  # noqa: E402
 from octo_ros.train.episodes import TrainingDataError  # noqa: E402
 from octo_ros.train.record import CURVES, read_record  # noqa: E402
 from octo_ros.train.run import TRAINING  # noqa: E402
+from octo_ros.train.sizes import DRAWS  # noqa: E402
 from octo_ros.train.start import Wishes  # noqa: E402
 from octo_ros.train.train import FineTune, Scratch  # noqa: E402
 from octo_ros.train.words import FILE, FOLDER  # noqa: E402
@@ -205,6 +206,8 @@ def test_another_head_is_new_and_the_rest_is_kept(before: Path, tmp_path: Path) 
     outcome = train_small(tmp_path / "run", make_options(freeze="head"), model)
     assert outcome.new and all(name.startswith("heads_action/") for name in outcome.new)
     assert all(name.startswith("heads_action/") for name in outcome.left)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["model"]["heads"]["action"]["kwargs"]["n_diffusion_samples"] == DRAWS
 
 
 def test_a_checkpoint_that_reads_a_state_needs_one(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ HEADS: Mapping[str, str] = {
 """Heads that can be asked for by a short name."""
 
 DRAWS = 32
-"""Denoising times that each sample is trained at in a step, in a diffusion head that is new; more than the official
-1 make up for small batches, and cost next to nothing."""
+"""Denoising times that each sample is trained at in a step, in a diffusion head that is new; more than the
+official 1 make up for small batches, and cost next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class ModelSize:
         image: side of the main camera's frame [pixel].
         wrist: side of the frames of a camera named "wrist..." [pixel].
         hidden, blocks: of the diffusion head's score network.
+        draws: see `DRAWS`.
         length: tokens of an instruction.
     """
 
@@ -46,6 +47,7 @@ class ModelSize:
     wrist: int
     hidden: int = 256
     blocks: int = 3
+    draws: int = DRAWS
     length: int = 16
     max_horizon: int = 10
 
@@ -97,7 +99,7 @@ def scratch_config(
     }
     extra = {}
     if head == "diffusion":
-        extra = {"hidden_dim": size.hidden, "num_blocks": size.blocks}
+        extra = {"hidden_dim": size.hidden, "num_blocks": size.blocks, "n_diffusion_samples": size.draws}
     return {
         "model": {
             "observation_tokenizers": tokenizers,
@@ -130,9 +132,10 @@ def head_module(head: str, horizon: int, readout: str, **extra: Any) -> dict[str
     """
     if head not in HEADS:
         raise ParameterError(f"head: expected one of {', '.join(HEADS)}, got {head!r}")
-    kwargs = {"readout_key": readout, "action_horizon": horizon, "action_dim": 7, **extra}
+    kwargs = {"readout_key": readout, "action_horizon": horizon, "action_dim": 7}
     if head == "diffusion":
         kwargs |= {"use_map": False, "n_diffusion_samples": DRAWS}
+    kwargs |= extra
     return module(f"{_COMPONENTS}.action_heads:{HEADS[head]}", **kwargs)
 
 
