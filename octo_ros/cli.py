@@ -7,7 +7,19 @@ import sys
 from collections.abc import Sequence
 
 from octo_ros.errors import OctoRosError
-from octo_ros.verbs import bench, convert, demo, evaluate, export, quantize, record, replay, train, verify
+from octo_ros.verbs import (
+    bench,
+    build,
+    convert,
+    demo,
+    evaluate,
+    export,
+    quantize,
+    record,
+    replay,
+    train,
+    verify,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="octo_ros", description="The Octo robot policy under ROS 2.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for verb in (export, verify, bench, quantize, replay, demo, record, convert, train, evaluate):
+    for verb in (export, build, verify, bench, quantize, replay, demo, record, convert, train, evaluate):
         verb.add(verbs)
     return parser
 

@@ -33,6 +33,21 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.write_line(f"random tests: repeat these with OCTO_SEED={SEED}")
 
 
+def pytest_runtest_setup(item) -> None:
+    """Skips what needs a GPU where there is none, with what is missing."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    from octo_ros.errors import ParameterError
+    from octo_ros.gpu.cuda import Cuda
+    from octo_ros.gpu.library import import_tensorrt
+
+    try:
+        import_tensorrt()
+        Cuda()
+    except ParameterError as error:
+        pytest.skip(f"no GPU: {error}")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference checkpoints and bags that lies beside the project, where it is present."""

@@ -32,6 +32,7 @@ class FakePolicy:
     """Answers at once, or after `gate` opens, or raises `error`; records what it was given."""
 
     backend_name = "fake"
+    backend_details = {"provider": "none"}
     statistics = None
 
     def __init__(self, manifest):

@@ -62,6 +62,8 @@ def replay(
     filter_options: FilterOptions | None = None,
     check_collisions: bool = True,
     backend: str = "onnxruntime",
+    precision: str = "",
+    engine: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplaySummary:
     """Runs a bag through policy and filter; writes two tables, a bag, a summary and a report to `out`.
@@ -86,7 +88,7 @@ def replay(
         options: of the policy; seed and mask_language in it are replaced.
         filter_options: of the safety filter.
         check_collisions: whether the filter keeps distances between bodies, as the node's parameter.
-        backend: what runs the network.
+        backend, precision, engine: what runs the network, as `octo_ros.load_policy` takes them.
         progress: called with the number of messages done and of all.
 
     Raises:
@@ -109,11 +111,12 @@ def replay(
             if warning:
                 log.warn(warning)
         with (
-            octo_ros.load_policy(bundle, backend, options) as policy,
+            octo_ros.load_policy(bundle, backend, options, precision=precision, engine=engine) as policy,
             Output(work, model, filter_options.data_rate_hz, 1.0 / COMMAND_RATE_HZ) as output,
             _warnings_into(log, but_not="octo_ros.policy.policy" if options.mask_language else None),
         ):
             policy.warm_up()
+            ran_on = ", ".join(filter(None, (backend, policy.backend_details.get("precision"))))
             loop = ReplayLoop(
                 policy,
                 lambda: SafetyFilter(model, filter_options),
@@ -133,7 +136,7 @@ def replay(
             out=str(out),
             checkpoint=str(manifest.checkpoint["name"]),
             notice=manifest.notice,
-            backend=backend,
+            backend=ran_on,
             robot=str(robot),
             joints=choice.name,
             dataset=choose_dataset(manifest, options.dataset),

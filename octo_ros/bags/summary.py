@@ -29,7 +29,7 @@ class Setting:
         bag, bundle, out: paths as given.
         checkpoint: name of the checkpoint in the bundle.
         notice: the bundle's notice, "" for none.
-        backend: what ran the network.
+        backend: what ran the network, with its precision where it ran on a GPU.
         robot: as given, a name or the path of a URDF.
         joints: "bag" or "follower": where the joint states came from.
         dataset: data set whose statistics scaled the actions.

@@ -11,11 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from octo_ros.benchmark.measure import Measurement, Setup, measure
+from octo_ros.engine import ON_CPU
 from octo_ros.engine.bundle import read_bundle
 from octo_ros.engine.graphs import STEP
 from octo_ros.engine.manifest import Manifest
+from octo_ros.engine.onnx import import_onnxruntime
 
-LIBRARIES = ("octo_ros", "onnxruntime", "numpy")
+LIBRARIES = ("octo_ros", "numpy")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,9 @@ def bench(
     *,
     checkpoint: str | Path | None = None,
     int8: str | Path | None = None,
+    backend: str = ON_CPU,
+    precision: str = "",
+    engine: str | Path | None = None,
     threads: int = 2,
     steps: int = 50,
     rounds: int = 1,
@@ -57,6 +62,8 @@ def bench(
         bundle: its folder.
         checkpoint: the checkpoint it was exported from; PyTorch, eager, is then the peer.
         int8: folder of the bundle's int8 copy, to be measured too.
+        backend, precision, engine: a GPU's, as `make_backend` takes them: it is then measured beside the
+            CPU's stages alone.
         threads: CPU threads of the float32 rows.
         steps: measured a setup.
         rounds: times that all setups are measured in turn; of each the best median is kept, for
@@ -69,6 +76,8 @@ def bench(
     """
     manifest = read_bundle(bundle)
     setups = list(default_setups(manifest, Path(bundle), checkpoint, int8, threads))
+    if backend != ON_CPU:
+        setups = gpu_setups(setups, backend, precision, engine)
     best: dict[str, Measurement] = {}
     for done in range(rounds * len(setups)):
         setup = setups[done % len(setups)]
@@ -79,6 +88,7 @@ def bench(
         if known is None or got.critical.p50 < known.critical.p50:
             best[setup.label] = got
     versions = {name: version(name) for name in (*LIBRARIES, *["torch"] * (checkpoint is not None))}
+    versions["onnxruntime"] = import_onnxruntime().__version__  # of onnxruntime-gpu, where that is installed
     parameters = int(manifest.checkpoint["parameters"])
     return Report(str(manifest.checkpoint["name"]), parameters, machine(), versions, tuple(best.values()))
 
@@ -111,6 +121,23 @@ def default_setups(
         quantized = replace(stages, label="stages, int8", path=str(int8), precision="int8")
         setups += [quantized, replace(quantized, label="stages, int8, threads spin", spinning=True)]
     return setups
+
+
+def gpu_setups(
+    setups: Sequence[Setup], backend: str, precision: str, engine: str | Path | None
+) -> list[Setup]:
+    """PyTorch where it is among the setups, the CPU's stages (or whole graph), and the same on a GPU."""
+    peers = [setup for setup in setups if setup.kind == "torch"]
+    stages = next((setup for setup in setups if setup.kind == "stages"), setups[-1])
+    label = f"{stages.label}, {backend} {precision}".rstrip()
+    gpu = replace(
+        stages,
+        label=label,
+        backend=backend,
+        precision=precision,
+        engine="" if engine is None else str(engine),
+    )
+    return [*peers, stages, gpu]
 
 
 def machine() -> str:

@@ -8,13 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from octo_ros.errors import OctoRosError
+from octo_ros.benchmark.energy import Counter, energy_counter
+from octo_ros.engine import ON_CPU
+from octo_ros.engine.backend import Backend
+from octo_ros.engine.manifest import Manifest
+from octo_ros.engine.network import Network, StagedNetwork, WholeNetwork
+from octo_ros.errors import OctoRosError, ParameterError
+from octo_ros.verify.checks import random_noise, random_task, random_timestep
 
 WARM = 3
 """Steps that are run before measuring."""
@@ -23,6 +30,9 @@ FRAME = (480, 640, 3)
 """A camera's frame, of which the network's is made."""
 
 SEED = 0
+
+ENERGY_SECONDS = 5.0
+"""Time that energy is counted for: the counters move some ten times a second."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class Setup:
         threads: CPU threads.
         spinning: see `Backend`.
         settings: of `OnnxSettings`, those that differ from the defaults.
+        backend: what runs the graphs; all but onnxruntime run an engine of this precision on a GPU.
+        engine: its folder, empty for the one in the cache.
     """
 
     label: str
@@ -46,6 +58,8 @@ class Setup:
     threads: int = 2
     spinning: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backend: str = ON_CPU
+    engine: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,11 @@ class Measurement:
         open: loading, until the first action could be asked for.
         peak_bytes: largest resident memory of the whole process, Python included.
         weights_bytes: of all weights, the text encoder's included.
+        device_bytes: of the GPU's memory, beyond what CUDA itself takes; None without a GPU or where
+            cuda-bindings is not there to tell.
+        joules: a step, of what `energy` says; None where nothing tells.
+        energy: what was counted.
+        details: of the backend.
     """
 
     setup: Setup
@@ -87,6 +106,10 @@ class Measurement:
     open: float
     peak_bytes: int
     weights_bytes: int
+    device_bytes: int | None = None
+    joules: float | None = None
+    energy: str = ""
+    details: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def measure(setup: Setup, steps: int) -> Measurement:
@@ -109,24 +132,21 @@ def measure(setup: Setup, steps: int) -> Measurement:
 
 def measure_here(setup: Setup, steps: int) -> Measurement:
     """Measures in this process, which should be a new one."""
-    run = _torch if setup.kind == "torch" else _graphs
-    return run(setup, steps)
+    if setup.kind == "torch":
+        return _torch(setup, steps)
+    with ExitStack() as stack:
+        return _graphs(setup, steps, stack)
 
 
-def _graphs(setup: Setup, steps: int) -> Measurement:
+def _graphs(setup: Setup, steps: int, stack: ExitStack) -> Measurement:
     from octo_ros.engine.bundle import read_bundle
-    from octo_ros.engine.network import StagedNetwork, WholeNetwork
-    from octo_ros.engine.onnx import OnnxBackend, OnnxSettings
     from octo_ros.policy.images import prepare_image
-    from octo_ros.verify.checks import random_noise, random_task, random_timestep
 
     directory = Path(setup.path)
     manifest = read_bundle(directory)
-    settings = {**setup.settings}
-    if "prepacked" in settings:
-        settings["prepacked"] = tuple(settings["prepacked"])
+    held = device_memory() if setup.backend != ON_CPU else None
     started = time.perf_counter()
-    backend = OnnxBackend(directory, manifest, setup.threads, setup.spinning, OnnxSettings(**settings))
+    backend = _backend(setup, directory, manifest)
     network = (StagedNetwork if setup.kind == "stages" else WholeNetwork)(backend)
     opened = time.perf_counter() - started
     rng = np.random.default_rng(SEED)
@@ -153,13 +173,55 @@ def _graphs(setup: Setup, steps: int) -> Measurement:
             frames.append(made)
             critical.append(acted - started)
             work.append(ended - started)
+    taken = None if held is None else device_memory() - held
+    meter = energy_counter(stack) if setup.backend != ON_CPU else None
+    joules, energy = (None, "") if meter is None else (_joules(network, meter[0], rng), meter[1])
     weights = sum(
         entry["bytes"] for name, entry in manifest.files.items() if name.endswith((".bin", ".onnx"))
     )
     return Measurement(
         setup, steps, Timing.of(critical), Timing.of(work), Timing.of(frames), task, opened,
-        peak_memory(), weights,
+        peak_memory(), weights, taken, joules, energy, backend.details(),
     )  # fmt: skip
+
+
+def _joules(network: Network, counter: Counter, rng: np.random.Generator) -> float:
+    """Energy of a step, all its work, one step right after the other [J]."""
+    manifest = network.manifest
+    made = [random_timestep(manifest, rng, None) for _ in range(8)]
+    noise, timesteps, steps = random_noise(manifest, rng), [], 0
+    started, before = time.perf_counter(), counter()
+    while time.perf_counter() - started < ENERGY_SECONDS:
+        timesteps = [*timesteps, dict(made[steps % len(made)])][-manifest.window :]
+        network.infer(timesteps, noise)
+        network.prepare(timesteps)
+        used, steps = counter() - before, steps + 1
+    return used / steps
+
+
+def _backend(setup: Setup, directory: Path, manifest: Manifest) -> Backend:
+    from octo_ros.engine import make_backend
+    from octo_ros.engine.onnx import OnnxBackend, OnnxSettings
+
+    if setup.backend != ON_CPU:
+        return make_backend(
+            setup.backend, directory, manifest, setup.threads, setup.spinning,
+            precision=setup.precision, engine=setup.engine or None,
+        )  # fmt: skip
+    settings = {**setup.settings}
+    if "prepacked" in settings:
+        settings["prepacked"] = tuple(settings["prepacked"])
+    return OnnxBackend(directory, manifest, setup.threads, setup.spinning, OnnxSettings(**settings))
+
+
+def device_memory() -> int | None:
+    """Memory of the GPU that is in use, by any process [byte]; None where nothing tells."""
+    from octo_ros.gpu.cuda import Cuda
+
+    try:
+        return Cuda().memory_in_use()
+    except ParameterError:
+        return None
 
 
 def _torch(setup: Setup, steps: int) -> Measurement:

@@ -63,8 +63,7 @@ class Backend(ABC):
             for name in names or self.manifest.graphs:
                 if name in self._open:
                     continue
-                graph = self.manifest.graphs[name]
-                path = self.directory / graph.file
+                graph, path = self.manifest.graphs[name], self._path(name)
                 opened.append(name)
                 inputs, outputs = self._open_graph(name, path)
                 _check_fit(path, "input", graph.inputs, inputs)
@@ -118,6 +117,14 @@ class Backend(ABC):
         self._closed = True
         while self._open:
             self._close_graph(self._open.pop())
+
+    def details(self) -> dict[str, str]:
+        """What runs the graphs, for logs and diagnostics; complete once a graph is open."""
+        return {}
+
+    def _path(self, name: str) -> Path:
+        """The file of a graph."""
+        return self.directory / self.manifest.graphs[name].file
 
     def __enter__(self) -> Backend:
         self.open()

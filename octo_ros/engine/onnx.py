@@ -61,30 +61,43 @@ class OnnxBackend(Backend):
         self.settings = settings or OnnxSettings()
         self._sessions: dict[str, Any] = {}
 
+    def details(self) -> dict[str, str]:
+        return {**super().details(), "provider": self.provider}
+
     def _open_graph(self, name: str, path: Path) -> tuple[Signature, Signature]:
+        onnxruntime = import_onnxruntime()
+        self._check_provider(onnxruntime)
+        options = self._options(onnxruntime, name)
         try:
-            import onnxruntime
-        except ImportError as error:
-            raise BundleError(
-                f"{path}: needs the library onnxruntime, which cannot be imported: {error}"
-            ) from error
+            session = self._session(onnxruntime, path, options)
+        except Exception as error:  # ONNX Runtime's errors share no narrower base
+            self._explain(onnxruntime, path, name)
+            raise BundleError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        self._check_started(session)
+        self._sessions[name] = session
+        return _signature(session.get_inputs()), _signature(session.get_outputs())
+
+    def _check_provider(self, onnxruntime: Any) -> None:
+        """Refuses an ONNX Runtime without the provider."""
         available = onnxruntime.get_available_providers()
         if self.provider not in available:
             raise ParameterError(
                 f"backend {self.name}: needs {self.provider}; onnxruntime here has {available}"
             )
-        options = self._options(onnxruntime, name)
-        try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=[self.provider])
-        except Exception as error:  # ONNX Runtime's errors share no narrower base
-            raise BundleError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-        # A provider that fails to start is dropped by ONNX Runtime with a warning only.
+
+    def _session(self, onnxruntime: Any, path: Path, options: Any) -> Any:
+        """A session of a graph on the provider. ONNX Runtime's own retry on another one is off."""
+        return onnxruntime.InferenceSession(str(path), options, providers=[self.provider], enable_fallback=0)
+
+    def _explain(self, onnxruntime: Any, path: Path, name: str) -> None:
+        """Raises a better error than ONNX Runtime's for a session that did not open, where there is one."""
+
+    def _check_started(self, session: Any) -> None:
+        """A provider that fails to start is dropped by ONNX Runtime with a warning only."""
         if self.provider not in session.get_providers():
             raise ParameterError(
                 f"backend {self.name}: {self.provider} did not start; got {session.get_providers()}"
             )
-        self._sessions[name] = session
-        return _signature(session.get_inputs()), _signature(session.get_outputs())
 
     def _options(self, onnxruntime: Any, graph: str) -> Any:
         options = onnxruntime.SessionOptions()
@@ -101,12 +114,26 @@ class OnnxBackend(Backend):
 
     def _run_graph(self, name: str, inputs: Mapping[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
         try:
-            return self._sessions[name].run(outputs, dict(inputs))
+            return self._run_session(name, inputs, outputs)
         except Exception as error:  # ONNX Runtime's errors share no narrower base
             raise BundleError(f"{self.directory}: the {name} graph failed: {error}") from error
 
+    def _run_session(
+        self, name: str, inputs: Mapping[str, np.ndarray], outputs: list[str]
+    ) -> list[np.ndarray]:
+        return self._sessions[name].run(outputs, dict(inputs))
+
     def _close_graph(self, name: str) -> None:
         self._sessions.pop(name, None)
+
+
+def import_onnxruntime() -> Any:
+    """The module; raises ParameterError where it cannot be imported."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ParameterError(f"needs the library onnxruntime, which cannot be imported: {error}") from error
+    return onnxruntime
 
 
 def _signature(tensors: Sequence[Any]) -> dict[str, tuple[str, tuple[int | None, ...]]]:

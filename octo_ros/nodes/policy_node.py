@@ -126,6 +126,7 @@ class PolicyNode(ManagedNode):
         log, name = self.get_logger(), self._manifest.checkpoint["name"]
         masked = ", ".join(name for name in self._manifest.cameras if name not in cameras) or "none"
         log.info(f"{name} on {self._policy.backend_name}: cameras {', '.join(cameras)}, masked: {masked}")
+        log.info(", ".join(f"{name}: {value}" for name, value in self._policy.backend_details.items()))
         log.info(f"one inference takes {seconds * 1e3:.0f} ms, a period {self._period_ns / 1e6:.0f} ms")
         if self._manifest.notice:
             log.warning(self._manifest.notice)
@@ -282,6 +283,7 @@ class PolicyNode(ManagedNode):
             level, message = max(level, DiagnosticStatus.WARN), f"{message}; {notice}"
         values |= {
             "backend": self._policy.backend_name,
+            **{f"backend_{name}": value for name, value in self._policy.backend_details.items()},
             "notice": notice or "none",
             "instruction": self._instruction,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import octo_ros
+from octo_ros.engine import BACKENDS
 from octo_ros.errors import ParameterError
 from octo_ros.nodes.parameters import Parameter
 from octo_ros.policy.options import EXECUTIONS, NORMALIZATIONS, ActOptions
@@ -20,7 +21,13 @@ def _option(name: str, description: str, *bounds: float, choices: tuple[str, ...
 
 PARAMETERS = (
     Parameter("bundle", "", "folder written by `octo_ros export`; required"),
-    Parameter("backend", "onnxruntime", "engine that runs the bundle's graphs"),
+    Parameter(
+        "backend", "onnxruntime", "what runs the bundle's graphs, that one or none: " + ", ".join(BACKENDS)
+    ),
+    Parameter("precision", "", "of a GPU's engine: fp32, fp16 or int8; empty with backend onnxruntime"),
+    Parameter(
+        "engine", "", "folder that `octo_ros build` wrote, for a GPU; empty: this GPU's engine in the cache"
+    ),
     Parameter("threads", 0, "threads of the engine; 0 lets it choose", 0, 256),
     Parameter("spinning", False, "threads keep their cores busy within an inference: faster on idle cores"),
     Parameter(
@@ -103,4 +110,6 @@ def open_policy(values: dict[str, Any]) -> Policy:
         act_options(values),
         threads=values["threads"] or None,
         spinning=values["spinning"],
+        precision=values["precision"],
+        engine=values["engine"] or None,
     )

@@ -75,6 +75,11 @@ class Policy:
         """What runs the network ("onnxruntime")."""
         return self._backend.name
 
+    @property
+    def backend_details(self) -> dict[str, str]:
+        """What the backend runs on: provider, and for a GPU its engine, precision and name."""
+        return self._backend.details()
+
     @functools.cached_property
     def statistics(self) -> ActionStatistics:
         """Statistics that scale the actions; StatisticsError where a data set must be named."""

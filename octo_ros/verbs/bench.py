@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from octo_ros.benchmark.bench import Report
+from octo_ros.benchmark.measure import Measurement
+from octo_ros.engine import ON_CPU
 from octo_ros.errors import ParameterError
+from octo_ros.verbs.engine_options import add_backend, engine
 from octo_ros.verbs.progress import progress_bar
 
 
@@ -27,6 +30,7 @@ def add(verbs: Any) -> None:
         "--checkpoint", type=Path, help="the bundle's checkpoint: PyTorch is then measured too"
     )
     parser.add_argument("--int8", type=Path, help="the bundle's int8 copy (of --size one is made)")
+    add_backend(parser)
     parser.add_argument("--ddim", type=int, metavar="STEPS", help="of --size: denoise in fewer steps")
     parser.add_argument("--keep", type=Path, help="of --size: keep checkpoint and bundles in this folder")
     cores = len(os.sched_getaffinity(0))
@@ -64,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
         with progress_bar("bench") as tell:
             report = bench(
                 bundle, checkpoint=checkpoint, int8=int8, threads=options.threads, steps=options.steps,
-                rounds=options.rounds, progress=tell,
+                rounds=options.rounds, progress=tell, backend=options.backend, **engine(options),
             )  # fmt: skip
     show(report)
     if options.json is not None:
@@ -98,9 +102,20 @@ def show(report: Report) -> None:
             f"{row.peak_bytes / row.weights_bytes:.2f}",
         )
     Console(width=max(120, Console().width)).print(table)
+    for row in report.measurements:
+        if row.setup.backend != ON_CPU:
+            show_gpu(row)
     staged = next((row for row in report.measurements if row.frames is not None), None)
     if staged is not None:
         print(
             f"besides: the network's frames of 640x480 ones {staged.frames.p50 * 1e3:.1f} ms, "
             f"a new instruction {staged.task:.2f} s, opening {staged.open:.2f} s"
         )
+
+
+def show_gpu(row: Measurement) -> None:
+    """Prints what a GPU's row has besides its times."""
+    memory = "not told" if row.device_bytes is None else f"{row.device_bytes / 1e6:.0f} MB"
+    energy = "not told" if row.joules is None else f"{row.joules * 1e3:.1f} mJ a step of {row.energy}"
+    print(f"{row.setup.label}: at most {1 / row.work.p50:.0f} Hz; GPU memory {memory}; energy {energy}")
+    print("  " + "; ".join(f"{name}: {value}" for name, value in row.details.items()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octo_ros.errors import ParameterError
+from octo_ros.verbs.engine_options import add_backend, engine
 from octo_ros.verbs.progress import progress_bar
 
 
@@ -42,6 +43,7 @@ def add(verbs: Any) -> None:
         action="store_false",
         help="for a URDF whose meshes are missing: without the distances between bodies",
     )
+    add_backend(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier replay in --out")
     parser.set_defaults(verb=run, needs="install octo_ros with its extra 'replay'")
 
@@ -66,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
             filter_options=FilterOptions(data_rate_hz=options.data_rate),
             check_collisions=options.check_collisions,
             overwrite=options.overwrite,
+            backend=options.backend,
+            **engine(options),
             progress=lambda done, total: tell("messages", done, total),
         )
     print(summary)

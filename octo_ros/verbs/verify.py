@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from octo_ros.errors import ParameterError
+from octo_ros.engine import ON_CPU
+from octo_ros.engine.backend import Backend
+from octo_ros.errors import BundleError, ParameterError
+from octo_ros.verbs.engine_options import add_backend, add_recording, engine, recording
 from octo_ros.verify.checks import TOLERANCES, Check
 
 
@@ -22,7 +26,8 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "cases", type=Path, nargs="*", help="npz files of cases: inputs and the official code's answers"
     )
-    parser.add_argument("--backend", default="onnxruntime", help="what runs the graphs (default onnxruntime)")
+    add_backend(parser)
+    add_recording(parser, "--frames-of", "measure the error of a GPU's actions with")
     parser.add_argument(
         "--tolerance", action="append", default=[], metavar="OUTPUT=ERROR",
         help="largest absolute error allowed of readout, actions, task_tokens or language_tokens "
@@ -33,7 +38,11 @@ def add(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit status 0, or 1 where an error is beyond its tolerance."""
+    """Exit status 0, or 1 where an error is beyond its tolerance.
+
+    On the CPU tensors are compared. On a GPU the actions are, in metres and degrees against float32 on the
+    CPU, and the tensors as well where the engine is float32.
+    """
     from octo_ros.engine import make_backend
     from octo_ros.engine.bundle import read_bundle
     from octo_ros.engine.graphs import check_graphs
@@ -42,19 +51,47 @@ def run(options: argparse.Namespace) -> int:
     tolerances = dict(_tolerance(entry) for entry in options.tolerance)
     manifest = read_bundle(options.bundle)
     check_graphs(manifest, str(options.bundle))
-    backend = make_backend(options.backend, options.bundle, manifest)
-    try:
-        checks = list(check_bundle(backend, options.cases, tolerances))
-    finally:
-        backend.close()
-    failed = sum(not check.passed for check in checks)
+    with closing(make_backend(options.backend, options.bundle, manifest, **engine(options))) as backend:
+        body: dict[str, Any] = {"bundle": str(options.bundle), "backend": backend.name}
+        beyond = ""
+        if backend.name != ON_CPU:
+            body["action_error"], told, beyond = _action_error(options, backend)
+        if body["backend"] == ON_CPU or backend.details()["precision"] == "fp32":
+            checks = list(check_bundle(backend, options.cases, tolerances))
+        elif options.cases or tolerances:
+            raise ParameterError(
+                "cases and --tolerance are for float32; lower precisions are judged by actions"
+            )
+        else:
+            checks = []
+    failed = sum(not check.passed for check in checks) + bool(beyond)
     if options.json:
-        body = [{**asdict(check), "passed": check.passed} for check in checks]
-        print(json.dumps({"bundle": str(options.bundle), "failed": failed, "checks": body}, indent=2))
-    else:
+        body |= {"failed": failed, "checks": [{**asdict(check), "passed": check.passed} for check in checks]}
+        print(json.dumps(body, indent=2))
+        return 1 if failed else 0
+    if "action_error" in body:
+        print(told)
+        print(f"FAILED: {beyond}" if beyond else "within its limits")
+    if checks:
         print(table(checks))
-        print(f"{len(checks) - failed} passed, {failed} failed")
+        print(f"{sum(check.passed for check in checks)} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _action_error(options: argparse.Namespace, backend: Backend) -> tuple[dict[str, float], str, str]:
+    """Of a GPU's actions: the numbers, in words, and what is beyond the usual limits, empty for nothing."""
+    from octo_ros.gpu.acceptance import Limits
+    from octo_ros.gpu.engines import Judge
+
+    judge = Judge.of(options.bundle, recording(options))
+    error = judge.measure(backend)
+    told = "\n".join(f"{name}: {value}" for name, value in backend.details().items())
+    told += f"\naction error against float32 on the CPU, {judge.steps.source}: {error}"
+    try:
+        error.check(Limits())
+    except BundleError as failure:
+        return error.to_dict(), told, str(failure)
+    return error.to_dict(), told, ""
 
 
 def table(checks: Sequence[Check]) -> str:

@@ -1,0 +1,84 @@
+"""A backend that runs what `octo_ros build` made of a bundle, never the bundle's own graphs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+from octo_ros.engine.backend import Backend
+from octo_ros.engine.manifest import Manifest
+from octo_ros.errors import BundleError, ParameterError
+from octo_ros.gpu.cache import PRECISIONS, EngineKey, find_engine
+
+
+class EngineBackend(Backend):
+    """Finds the engine when the first graph opens, and refuses one that is stale or of another machine."""
+
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        threads: int | None = None,
+        spinning: bool = False,
+        *,
+        precision: str = "",
+        engine: Path | None = None,
+    ) -> None:
+        """Names what to run, and looks at nothing yet.
+
+        Args:
+            directory, manifest, threads, spinning: as `Backend`.
+            precision: one of `PRECISIONS`; may be left empty where `engine` says it.
+            engine: folder that `octo_ros build` wrote; None for this GPU's in the cache.
+
+        Raises:
+            ParameterError: no precision, or an unknown one.
+            BundleError: a bundle that is not float32.
+        """
+        super().__init__(directory, manifest, threads, spinning)
+        if precision not in PRECISIONS and (precision or engine is None):
+            raise ParameterError(
+                f"precision: backend {self.name} needs one of {', '.join(PRECISIONS)}, got {precision!r}"
+            )
+        if manifest.precision != "float32":
+            raise BundleError(
+                f"{directory}: backend {self.name} needs the float32 bundle, got {manifest.precision}"
+            )
+        self.precision = precision
+        self._asked = engine
+        self._folder: Path | None = None
+        self._told: dict[str, str] = {}  # of library and GPU, by `_start`
+
+    def details(self) -> dict[str, str]:
+        return {**super().details(), "precision": self.precision, "engine": str(self._folder), **self._told}
+
+    def close(self) -> None:
+        super().close()
+        if self._folder is not None:
+            self._stop()
+            self._folder = None
+
+    def _path(self, name: str) -> Path:
+        if self._folder is None:
+            here = self._start()
+            try:
+                self._folder, self._engine = find_engine(here, self.directory, self._asked)
+            except BaseException:
+                self._stop()
+                raise
+            self.precision = self._engine.key.precision
+        if name not in self._engine.files:
+            raise BundleError(f"{self._folder}: has no {name} graph; build the engine again")
+        return self._folder / self._engine.files[name]
+
+    @abstractmethod
+    def _start(self) -> EngineKey:
+        """Gets hold of the library and the GPU; what an engine must be of to run here.
+
+        Raises:
+            ParameterError: what is missing.
+        """
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Lets go of what `_start` got hold of."""

@@ -1,0 +1,1 @@
+"""GPU engines of a bundle: typed graphs, their calibration and acceptance, and what is built from them."""

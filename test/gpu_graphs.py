@@ -1,0 +1,53 @@
+"""What the tests of typed graphs share: the shipped bundles, and what a graph says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+POLICY, BUNDLE, BAG = DEMO / "policy", DEMO / "bundle", DEMO / "bag"
+
+WRIST = {"wrist": "/camera/primary/image_raw"}
+"""The shipped policy sees one camera, which the shipped bag has under another name."""
+
+TRANSFORMER, HEAD = "octo.transformer.blocks.", "octo.head."
+
+
+class Parsed:
+    """A graph as a runtime parses it: each tensor's type and maker."""
+
+    def __init__(self, path: Path) -> None:
+        model = onnx.load(path)
+        self.graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        self.types = {
+            value.name: value.type.tensor_type.elem_type
+            for value in (*self.graph.input, *self.graph.output, *self.graph.value_info)
+        }
+        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.types |= {name: tensor.data_type for name, tensor in self.constants.items()}
+        self.makers = {name: node for node in self.graph.node for name in node.output}
+
+    def nodes(self, *operators: str) -> list[onnx.NodeProto]:
+        """The nodes of some operators."""
+        return [node for node in self.graph.node if node.op_type in operators]
+
+    def weight(self, node: onnx.NodeProto) -> tuple[str, int]:
+        """Name and stored type of what a matrix or convolution multiplies by, a quantized one's too."""
+        name = node.input[1]
+        maker = self.makers.get(name)
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            name = maker.input[0]
+        return name, self.types[name]
+
+    def is_quantized(self, node: onnx.NodeProto) -> bool:
+        """Whether both operands come from a DequantizeLinear of 8 bits."""
+        makers = [self.makers.get(name) for name in node.input[:2]]
+        return all(
+            maker is not None
+            and maker.op_type == "DequantizeLinear"
+            and self.types[maker.input[0]] == TensorProto.INT8
+            for maker in makers
+        )
