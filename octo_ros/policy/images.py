@@ -23,8 +23,11 @@ CROP_SIDE = math.sqrt(0.9)
 LOBES = 3.0
 """Lobes of the Lanczos kernel to each side of its centre."""
 
-BLOCK = 16
-"""Output pixels that share one block of weights."""
+BLOCK = 12
+"""Output pixels that share one block of weights: fewer multiply fewer zeros, more need fewer products."""
+
+STRIP = 10
+"""Blocks of output rows that are made at a time: their numbers stay in the processor's cache."""
 
 TILE = 1 << 18
 """Multiplications in one matrix product, at most. Beyond about that BLAS starts threads, and waiting for them
@@ -60,21 +63,29 @@ def prepare_image(
         return image
     rows = _axis(image.shape[0], height, center_crop)
     columns = _axis(image.shape[1], width, center_crop)
-    values = _along_first(rows, image.astype(np.float32))  # (height, W, 3)
-    values = _along_first(columns, cv2.transpose(values))  # (width, height, 3)
-    values = np.clip(np.rint(values), 0.0, 255.0).astype(np.uint8)
-    return cv2.transpose(values)
+    prepared = np.empty((width, height, 3), dtype=np.uint8)
+    for start in range(0, len(rows), STRIP):
+        strip = rows[start : start + STRIP]
+        first, stop = min(block[1].start for block in strip), max(block[1].stop for block in strip)
+        values = _along_first(strip, image[first:stop], first)  # (n, W, 3)
+        values = _along_first(columns, cv2.transpose(values))  # (width, n, 3)
+        np.clip(np.rint(values, out=values), 0.0, 255.0, out=values)
+        prepared[:, strip[0][0].start : strip[-1][0].stop] = values
+    return cv2.transpose(prepared)
 
 
-def _along_first(blocks: tuple[Block, ...], values: np.ndarray) -> np.ndarray:
-    """Applies the map of an axis to the first axis of (n, m, 3) values."""
-    flat = values.reshape(values.shape[0], -1)
-    mapped = np.empty((blocks[-1][0].stop, flat.shape[1]), dtype=np.float32)
+def _along_first(blocks: tuple[Block, ...], values: np.ndarray, first: int = 0) -> np.ndarray:
+    """Applies consecutive blocks of an axis's map to (n, m, 3) values, which begin at input pixel `first`."""
+    flat = values.reshape(values.shape[0], -1).astype(np.float32, copy=False)
+    origin = blocks[0][0].start
+    mapped = np.empty((blocks[-1][0].stop - origin, flat.shape[1]), dtype=np.float32)
     for outputs, inputs, weights in blocks:
         width = max(1, TILE // weights.size)
+        needed = flat[inputs.start - first : inputs.stop - first]
+        made = mapped[outputs.start - origin : outputs.stop - origin]
         for start in range(0, flat.shape[1], width):
             tile = slice(start, start + width)
-            np.matmul(weights, flat[inputs, tile], out=mapped[outputs, tile])
+            np.matmul(weights, needed[:, tile], out=made[:, tile])
     return mapped.reshape(-1, *values.shape[1:])
 
 
