@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import platform
+import subprocess
+import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_ros.errors import ParameterError
+from octo_ros.nodes import memory
 from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
 from octo_ros.policy.latency import DurationWindow, RateWindow
 from octo_ros.sim.joint_follower import JointFollower
@@ -189,3 +195,46 @@ def test_percentiles_are_ordered_and_within_the_values(durations):
     assert result.count == len(kept)
     assert min(kept) - 1e-12 <= result.p50 <= result.p95 + 1e-12
     assert result.p95 <= result.maximum == max(kept)
+
+
+def test_what_is_asked_for_ahead_runs_when_idle_and_a_job_drops_the_rest(worker, outcomes):
+    done, go = [], threading.Event()
+    worker.ahead(lambda: (done.append("first"), go.wait(5.0)))
+    wait_for(lambda: done)
+    worker.ahead(lambda: done.append("second"))
+    assert worker.submit("act", lambda: done.append("job"))
+    go.set()
+    wait_for(lambda: outcomes)
+    assert worker.close() and worker.closed
+    assert done == ["first", "job"]
+    assert [outcome.name for outcome in outcomes] == ["act"]  # of what is ahead only an error is told
+
+
+def test_an_error_of_what_is_ahead_is_told(worker, outcomes):
+    worker.ahead(lambda: 1 / 0)
+    wait_for(lambda: outcomes)
+    assert outcomes[0].name == "ahead" and isinstance(outcomes[0].error, ZeroDivisionError)
+
+
+def test_what_is_kept_out_of_collection_is_looked_at_by_the_next_call():
+    class Loop:
+        pass
+
+    loop = Loop()
+    loop.itself = loop
+    gone = weakref.ref(loop)
+    try:
+        memory.keep_out_of_collection()
+        del loop
+        gc.collect()
+        assert gc.get_freeze_count() > 0 and gone() is not None
+        memory.keep_out_of_collection()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt's numbers are glibc's")
+def test_glibc_takes_every_size_of_memory_to_keep():
+    code = "from octo_ros.nodes.memory import keep_freed_memory; assert keep_freed_memory()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -54,6 +54,10 @@ class FakePolicy:
     def reset(self):
         self._seen("reset")
 
+    def prepare_frame(self, camera, image):
+        self.threads.add(threading.current_thread().name)
+        return image
+
     def act(self, observation):
         self._seen("act")
         self.gate.wait(10.0)

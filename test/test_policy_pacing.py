@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_ros.policy.frames import FrameSync
-from octo_ros.policy.pacing import Pacer
+from octo_ros.policy.pacing import FollowingPacer, Pacer
 
 MS = 1_000_000
 PERIOD = 100 * MS
@@ -81,3 +82,59 @@ def test_a_camera_no_faster_than_the_ticks_has_every_frame_used_within_a_period(
     assert np.max(gaps) <= 2 * period_ms
     if period_ms >= 130:  # never two frames in one period
         assert taken == stamps[: len(taken)] and len(taken) >= len(stamps) - 1
+
+
+def followed(spacing_ns: int, phase_ms: int, periods: int) -> tuple[np.ndarray, np.ndarray]:
+    """How long the frames that were taken had waited, and the times between ticks [ms].
+
+    A camera's frames come every `spacing_ns`, the first `phase_ms` after the first tick.
+    """
+    frames = FrameSync(["primary"])
+    pace, waited, between = FollowingPacer(frames, PERIOD), [], []
+    tick, frame = START, START + phase_ms * MS
+    while len(between) < periods:
+        if frame < tick:
+            frames.push("primary", frame, frame)
+            pace.came(frame)
+            taken, now = pace.arrived(frame), frame
+            frame += spacing_ns
+        else:
+            taken, now = pace.tick(tick)[0], tick
+            between.append(pace.next_ns)
+            tick += pace.next_ns
+        if taken is not None:
+            waited.append(now - taken.images["primary"])
+    return np.array(waited) / MS, np.array(between) / MS
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(spacing_ms=st.integers(92, 148), phase_ms=st.integers(0, 99))
+def test_ticks_move_to_the_frames_of_a_camera_that_is_about_as_fast(spacing_ms, phase_ms):
+    waited, between = followed(spacing_ms * MS, phase_ms, 40)
+    late_ms = max(2, 100 - spacing_ms)  # a fiftieth of the period, or what the camera gains on it
+    assert max(waited[6:]) <= late_ms
+    assert len(waited) >= 38 * min(100 / spacing_ms, 1.0) - 4
+    assert min(between) >= 75
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    count=st.integers(2, 10),
+    share=st.floats(0.96, 1.04),
+    phase_ms=st.integers(0, 99),
+)
+def test_ticks_move_to_just_after_frames_of_a_camera_that_is_a_multiple_as_fast(count, share, phase_ms):
+    spacing_ns = round(share * PERIOD / count)
+    waited, between = followed(spacing_ns, phase_ms, 60)
+    assert np.all(waited[6:] <= 6 + abs(1 - share) * 100 + 1e-6)  # what a period gains, above the lag
+    assert min(between) >= 75
+    assert len(waited) >= 58  # every period has its set
+    assert np.mean(between[6:]) == pytest.approx(100, rel=0.05)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(share=st.one_of(st.floats(0.56, 0.85), st.floats(0.36, 0.45)), phase_ms=st.integers(0, 99))
+def test_ticks_keep_their_rate_beside_a_camera_of_another(share, phase_ms):
+    waited, between = followed(round(share * PERIOD), phase_ms, 40)
+    assert set(between) == {100.0}
+    assert len(waited) >= 38

@@ -2,16 +2,21 @@
 
 The thread that asks for work never waits. Orders (a new task, a reset) are few and must not
 be lost: they run before the next job, and a newer order of the same name replaces an older. What can
-be computed ahead runs after each of them, when its outcome is out.
+be computed ahead runs after each of them, when its outcome is out, or while the next job's input is
+still coming.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+AHEAD = 8
+"""Calls that wait for an idle moment, at most; the oldest give way."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class InferenceWorker:
         self._prepare = prepare
         self._orders: dict[str, _Work] = {}
         self._job: _Work | None = None
+        self._ahead: deque[_Work] = deque(maxlen=AHEAD)
         self._running = False
         self._closed = False
         self._changed = threading.Condition()
@@ -82,12 +88,25 @@ class InferenceWorker:
             self._changed.notify()
             return True
 
+    def ahead(self, call: Callable[[], Any]) -> None:
+        """Runs `call` if nothing else is to do, for the next job to find it done; that job drops what has not
+        begun. Only an error of it is reported, as "ahead"."""
+        with self._changed:
+            self._ahead.append(_Work("ahead", None, call))
+            self._changed.notify()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self, timeout_s: float = 10.0) -> bool:
         """Ends the thread after the call that runs; False if that takes longer than `timeout_s` [s]."""
         with self._changed:
             self._closed = True
             self._orders.clear()
             self._job = None
+            self._ahead.clear()
             self._changed.notify()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -95,6 +114,10 @@ class InferenceWorker:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             outcome = _done(work)
+            if work.name == "ahead":
+                if outcome.error is not None:
+                    self._report(outcome)
+                continue
             with self._changed:
                 self._running = False
                 closed = self._closed
@@ -107,12 +130,17 @@ class InferenceWorker:
 
     def _next(self) -> _Work | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._orders or self._job is not None)
+            self._changed.wait_for(
+                lambda: self._closed or self._orders or self._job is not None or self._ahead
+            )
             if self._closed:
                 return None
+            if not self._orders and self._job is None:
+                return self._ahead.popleft()
             self._running = True
             if self._orders:
                 return self._orders.pop(next(iter(self._orders)))
+            self._ahead.clear()
             work, self._job = self._job, None
             return work
 

@@ -117,11 +117,12 @@ class ManagedNode(LifecycleNode):
         self._entities.append((self.destroy_publisher, entity))
         return entity
 
-    def timer(self, period_s: float, callback: Callable[[], None], steady: bool = False) -> None:
+    def timer(self, period_s: float, callback: Callable[[], None], steady: bool = False) -> Any:
         """A timer [s] that lives until `release`, on ROS time or on a clock that nothing stops."""
         clock = self._steady_clock if steady else self.get_clock()
         entity = self.create_timer(period_s, self._guarded(callback), clock=clock)
         self._entities.append((self.destroy_timer, entity))
+        return entity
 
     def newest(self, kind: type, topic: str, qos: Any) -> Newest:
         """A subscription that lives until `release` and is asked for its newest message."""
@@ -167,6 +168,19 @@ class ManagedNode(LifecycleNode):
         """Shuts the node down from whatever state it is in; deactivates it first."""
         with self._turn, contextlib.suppress(RuntimeError):  # already finalized
             self.trigger_shutdown()
+
+    def in_turn(self, call: Callable[[], None], given_up: Callable[[], bool]) -> None:
+        """Runs `call` on this thread, one of the node's own, when no callback or transition runs; not at all
+        once `given_up`. The node's release may thus wait for the thread. An error of `call` is raised here.
+        """
+        while not self._turn.acquire(timeout=0.02):
+            if given_up():
+                return
+        try:
+            if not given_up():
+                call()
+        finally:
+            self._turn.release()
 
     # Transitions.
 

@@ -1,8 +1,9 @@
 """policy_node: camera frames and an instruction in, normalized 7-value actions out.
 
-Everything of ROS runs on the executor's thread. The policy belongs to the worker's thread:
-converting frames, inference, a new task and a reset all happen there, one after the other, so
-no callback waits for them.
+ROS runs on the executor's thread. The policy belongs to the worker's thread: converting frames,
+inference, a new task and a reset all happen there, one after the other, so no callback waits for
+them. The worker publishes an action itself, in the node's turn: waking the executor for it takes
+longer than the publishing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.errors import OctoRosError
 from octo_ros.image_messages import to_rgb
-from octo_ros.nodes import spin
+from octo_ros.nodes import memory, spin
+from octo_ros.nodes.camera_frame import CameraFrame
 from octo_ros.nodes.cameras import CameraSubscriptions, chosen_cameras
 from octo_ros.nodes.inference_worker import InferenceWorker, Outcome
 from octo_ros.nodes.lifecycle import ManagedNode
@@ -38,7 +40,7 @@ from octo_ros.nodes.policy_monitor import PolicyMonitor
 from octo_ros.nodes.policy_parameters import PARAMETERS, open_policy
 from octo_ros.nodes.qos import LATCHED, quiet
 from octo_ros.policy.frames import FrameSync
-from octo_ros.policy.pacing import Pacer
+from octo_ros.policy.pacing import FollowingPacer
 from octo_ros.types import NANOSECONDS, Action, Observation, Task
 
 
@@ -64,8 +66,8 @@ class PolicyNode(ManagedNode):
             round(values["pairing_tolerance_s"] * NANOSECONDS),
             round(values["max_frame_age_s"] * NANOSECONDS),
         )
-        self._pacer = Pacer(self._frames)
         self._period_ns = round(NANOSECONDS / values["rate_hz"])
+        self._pacer = FollowingPacer(self._frames, self._period_ns)
         self._monitor = PolicyMonitor()
         self._running = False
         self._generation = 0  # results of an older one are not published
@@ -78,6 +80,7 @@ class PolicyNode(ManagedNode):
         self._outcomes: deque[Outcome] = deque()
         self._connect(values, cameras)
         self._tell(self._policy.warm_up(), cameras)
+        memory.keep_out_of_collection()
 
     def activate(self) -> None:
         self._cameras.follow_publishers()
@@ -116,7 +119,7 @@ class PolicyNode(ManagedNode):
         self.serve("reset_history", self._reset_history)
         self._wake = self.waker(self._collect)
         self._worker = InferenceWorker(self._finished, self._policy.prepare)
-        self.timer(self._period_ns / NANOSECONDS, self._tick)
+        self._ticks = self.timer(self._period_ns / NANOSECONDS, self._tick)
         self.timer(1.0, self._diagnose, steady=True)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
@@ -138,10 +141,13 @@ class PolicyNode(ManagedNode):
     # Inputs.
 
     def _on_frame(self, camera: str, message: Image | CompressedImage) -> None:
-        self._frames.push(camera, time_ns(message.header.stamp), message)
+        frame, now_ns = CameraFrame(camera, message), self.now_ns()
+        self._frames.push(camera, time_ns(message.header.stamp), frame)
+        self._pacer.came(now_ns)
         if self._acting() and not self._worker.busy:
-            now_ns = self.now_ns()
             self._infer(self._pacer.arrived(now_ns), now_ns)
+            if self._pacer.waits:  # for another camera
+                self._worker.ahead(partial(frame.prepared, self._policy))
 
     def _on_instruction(self, message: String) -> None:
         instruction = message.data.strip()
@@ -177,8 +183,14 @@ class PolicyNode(ManagedNode):
         return self.active and self._running and self._has_task
 
     def _tick(self) -> None:
-        """A period begins: it is for the frames that are there, else for the first that come in it."""
         self._collect()
+        self._begin_period()
+        if self._pacer.next_ns != self._ticks.timer_period_ns:
+            self._ticks.timer_period_ns = self._pacer.next_ns
+            self._ticks.reset()
+
+    def _begin_period(self) -> None:
+        """A period is for the frames that are there, else for the first that come in it."""
         if not self._acting():
             self._pacer.skip()
             return
@@ -197,13 +209,20 @@ class PolicyNode(ManagedNode):
             self._worker.submit("act", partial(self._act, frames), (self._generation, now_ns))
 
     def _act(self, frames: Observation) -> Action:
-        images = {camera: to_rgb(message) for camera, message in frames.images.items()}
+        images = {camera: frame.prepared(self._policy) for camera, frame in frames.images.items()}
         return self._policy.act(dataclasses.replace(frames, images=images))
 
     def _finished(self, outcome: Outcome) -> None:
-        """Hands an outcome from the worker's thread to the executor's."""
+        """Takes up an outcome on the worker's thread where it may, else hands it to the executor's."""
         self._outcomes.append(outcome)
-        self._wake()
+        if len(self._outcomes) > 1 or outcome.name != "act" or outcome.error is not None:
+            self._wake()
+            return
+        try:
+            self.in_turn(self._collect, lambda: self._worker is None or self._worker.closed)
+        except Exception as error:
+            self._outcomes.append(Outcome("publish", None, None, error, 0.0))
+            self._wake()
 
     def _collect(self) -> None:
         while self._outcomes:
@@ -239,11 +258,11 @@ class PolicyNode(ManagedNode):
             self._monitor.count("late")
         else:
             self._publish(outcome.value)
-            self._monitor.published(outcome.value.stamp_ns, self.now_ns())
 
     def _publish(self, action: Action) -> None:
         frame, rate_hz = self._values["base_frame"], self._values["data_rate_hz"]
         self._actions.publish(action_message(action, frame, self._values["publish_physical"]))
+        self._monitor.published(action.stamp_ns, self.now_ns())
         self._chunks.publish(chunk_message(action.stamp_ns, action.chunk, NORMALIZED_AXES, frame, rate_hz))
 
     # Services and diagnostics.
@@ -295,6 +314,7 @@ class PolicyNode(ManagedNode):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until a signal; returns the exit status."""
+    memory.keep_freed_memory()
     return spin.run(PolicyNode, args)
 
 

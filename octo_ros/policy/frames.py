@@ -7,7 +7,9 @@ stalls, or whose frames queue up somewhere, shows as age.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +138,14 @@ class FrameSync:
             apart_ns = max(newest.values()) - newest[oldest_camera]
             return self._refusal("unpaired", oldest_camera, apart_ns, self.tolerance_ns)
         return self._refusal("repeated", oldest_camera, age_ns, self.max_age_ns)
+
+    def spacing_ns(self) -> int | None:
+        """Time between two frames of the fastest camera, the median of those that are kept, by their stamps
+        [ns]; None before there are two of each camera."""
+        if any(len(stamps) < 2 for stamps in self._stamps.values()):
+            return None
+        apart = ([later - stamp for stamp, later in itertools.pairwise(s)] for s in self._stamps.values())
+        return min(statistics.median_low(spacings) for spacings in apart)
 
     def _useless_ns(self, newest_ns: int) -> int:
         """What is older is too old for any set, as the newest is ahead of now by the tolerance at most."""

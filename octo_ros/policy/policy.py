@@ -29,7 +29,7 @@ from octo_ros.policy.instruction import Tokenizer, Tokens, checked_instruction, 
 from octo_ros.policy.noise import draw_noise, generator
 from octo_ros.policy.normalization import ActionStatistics, action_statistics, unnormalize
 from octo_ros.policy.options import ActOptions
-from octo_ros.policy.preparation import Preparation
+from octo_ros.policy.preparation import Preparation, PreparedFrame
 from octo_ros.types import ACTION_AXES, NANOSECONDS, Action, Observation, Task
 
 NO_TOKENIZER = (
@@ -205,11 +205,21 @@ class Policy:
         if self._has_task:
             self._network.prepare(self._history.timesteps)
 
+    def prepare_frame(self, camera: str, image: np.ndarray) -> PreparedFrame:
+        """Resizes and crops a frame, (H, W, 3) uint8 RGB: what `act` does first with it. While another
+        camera's frame is awaited there is time for it.
+
+        Raises:
+            ObservationError: an unknown camera, or a frame that does not fit.
+        """
+        return self._preparation.frame(camera, image)
+
     def act(self, observation: Observation) -> Action:
         """One step: call it once for every new set of frames.
 
         Args:
-            observation: frames of any size; proprioception raw, as the data set has it.
+            observation: frames of any size, or of `prepare_frame`; proprioception raw, as the data set has
+                it.
 
         Raises:
             ObservationError: no task, no camera, frames or proprioception that do not fit, the stamp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from octo_ros.policy.images import prepare_image
 from octo_ros.policy.normalization import Statistics, normalize_proprio, proprio_statistics
 from octo_ros.policy.options import ActOptions
 from octo_ros.types import Observation
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """A camera's frame that `Preparation.frame` has prepared: (H, W, 3) uint8 in the manifest's size."""
+
+    pixels: np.ndarray
 
 
 class Preparation:
@@ -35,9 +43,18 @@ class Preparation:
         if not observation.images:
             raise ObservationError(f"images: expected some of {', '.join(self._manifest.cameras)}, got none")
         images = {
-            name: self._image(name, image, f"image {name!r}") for name, image in observation.images.items()
+            name: (image if isinstance(image, PreparedFrame) else self.frame(name, image)).pixels
+            for name, image in observation.images.items()
         }
         return Step(images, None if observation.proprio is None else self._proprio(observation.proprio))
+
+    def frame(self, name: str, image: np.ndarray) -> PreparedFrame:
+        """A camera's frame prepared ahead: `step` takes it instead of the frame.
+
+        Raises:
+            ObservationError: as `step`.
+        """
+        return PreparedFrame(self._image(name, image, f"image {name!r}"))
 
     def goals(self, images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Goal images by camera, as the "image_<camera>" (1, H, W, 3) uint8 of a task.
