@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from functools import partial
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.qos import qos_profile_sensor_data
@@ -32,11 +32,10 @@ from octo_ros.nodes.messages import (
     NORMALIZED_AXES,
     action_message,
     chunk_message,
-    status_message,
     time_message,
     time_ns,
 )
-from octo_ros.nodes.policy_monitor import PolicyMonitor
+from octo_ros.nodes.policy_monitor import PolicyMonitor, announce
 from octo_ros.nodes.policy_parameters import PARAMETERS, open_policy
 from octo_ros.nodes.qos import LATCHED, quiet
 from octo_ros.policy.frames import FrameSync
@@ -79,7 +78,8 @@ class PolicyNode(ManagedNode):
         self._has_task = bool(self._instruction)
         self._outcomes: deque[Outcome] = deque()
         self._connect(values, cameras)
-        self._tell(self._policy.warm_up(), cameras)
+        period_s = self._period_ns / NANOSECONDS
+        announce(self.get_logger(), self._policy, cameras, self._policy.warm_up(), period_s)
         memory.keep_out_of_collection()
 
     def activate(self) -> None:
@@ -123,20 +123,6 @@ class PolicyNode(ManagedNode):
         self.timer(1.0, self._diagnose, steady=True)
         back = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._on_jump)
-
-    def _tell(self, seconds: float, cameras: tuple[str, ...]) -> None:
-        """Logs what a person must know before activating."""
-        log, name = self.get_logger(), self._manifest.checkpoint["name"]
-        masked = ", ".join(name for name in self._manifest.cameras if name not in cameras) or "none"
-        log.info(f"{name} on {self._policy.backend_name}: cameras {', '.join(cameras)}, masked: {masked}")
-        log.info(", ".join(f"{name}: {value}" for name, value in self._policy.backend_details.items()))
-        log.info(f"one inference takes {seconds * 1e3:.0f} ms, a period {self._period_ns / 1e6:.0f} ms")
-        if self._manifest.notice:
-            log.warning(self._manifest.notice)
-        if self._manifest.proprio_size is not None:
-            log.warning("the network takes proprioception, which this node does not supply: it is masked")
-        if seconds * NANOSECONDS > self._period_ns:
-            log.warning("inference takes longer than a period: actions will be dropped; lower rate_hz")
 
     # Inputs.
 
@@ -296,17 +282,9 @@ class PolicyNode(ManagedNode):
     def _diagnose(self) -> None:
         self._cameras.follow_publishers()
         now_ns = self.now_ns()
-        level, message, values = self._monitor.report(now_ns, self._waiting(), self._task_error)
-        notice = self._manifest.notice
-        if notice:
-            level, message = max(level, DiagnosticStatus.WARN), f"{message}; {notice}"
-        values |= {
-            "backend": self._policy.backend_name,
-            **{f"backend_{name}": value for name, value in self._policy.backend_details.items()},
-            "notice": notice or "none",
-            "instruction": self._instruction,
-        }
-        status = status_message("octo policy", str(self._manifest.checkpoint["name"]), level, message, values)
+        status = self._monitor.status(
+            now_ns, self._policy, self._instruction, self._waiting(), self._task_error
+        )
         array = DiagnosticArray(status=[status])
         array.header.stamp = time_message(now_ns)
         self._diagnostics.publish(array)
