@@ -49,8 +49,8 @@ class FollowingPacer(Pacer):
 
     Beside a camera of about their own rate the ticks come just before its frames, each of which is taken
     as it comes; the rate is then the camera's. Beside a camera of twice the rate or more they come just after
-    a frame. A period is shortened by a quarter at most: where that does not reach the frames, it goes
-    on to the next ones. Cameras of other rates are left to the ticks.
+    a frame. Cameras of other rates are left to the ticks. No frame is passed over to get there: periods are
+    shortened, each by a fifth at most.
 
     Attributes:
         next_ns: from the last tick to the next [ns].
@@ -69,7 +69,7 @@ class FollowingPacer(Pacer):
     MULTIPLE = 0.05
     """How far from the period some whole number of a faster camera's frames may last, as a share of it."""
 
-    SHORTEST = 0.75
+    SHORTEST = 0.8
     """The shortest time between two ticks, as a share of the period."""
 
     def __init__(self, frames: FrameSync, period_ns: int) -> None:
@@ -77,7 +77,6 @@ class FollowingPacer(Pacer):
         self._period_ns = period_ns
         self._lag_ns = round(self.LAG * period_ns)
         self._came_ns: int | None = None
-        self._passes_over = False
         self.next_ns = period_ns
 
     def came(self, now_ns: int) -> None:
@@ -85,9 +84,7 @@ class FollowingPacer(Pacer):
         self._came_ns = now_ns
 
     def tick(self, now_ns: int) -> tuple[Observation | None, FrameRefusal | None]:
-        if self._passes_over:
-            self._frames.take(now_ns)
-        self._follow_nothing()
+        self.next_ns = self._period_ns
         taken, unserved = super().tick(now_ns)
         if taken is not None and self._came_ns is not None:
             self._follow(now_ns - self._came_ns)
@@ -95,27 +92,20 @@ class FollowingPacer(Pacer):
 
     def skip(self) -> None:
         super().skip()
-        self._follow_nothing()
-
-    def _follow_nothing(self) -> None:
-        self.next_ns, self._passes_over = self._period_ns, False
+        self.next_ns = self._period_ns
 
     def _follow(self, waited_ns: int) -> None:
         """Places the next tick; the frames of this one have waited for it [ns]."""
         spacing_ns = self._frames.spacing_ns()
-        if not spacing_ns or not 0 <= waited_ns < 2 * spacing_ns:
+        if not spacing_ns or waited_ns < 0:
             return
-        shortest_ns = self.SHORTEST * self._period_ns
+        shortest_ns = round(self.SHORTEST * self._period_ns)
         share = spacing_ns / self._period_ns
         count = round(1.0 / share)  # frames a period
-        if self.OWN[0] <= share <= self.OWN[1]:
+        if self.OWN[0] <= share <= self.OWN[1] and waited_ns < spacing_ns:
             next_ns = spacing_ns - waited_ns - round(self.LEAD * self._period_ns)
-            self._passes_over = next_ns < shortest_ns
+            self.next_ns = max(next_ns, shortest_ns)
         elif count >= 2 and abs(count * share - 1.0) <= self.MULTIPLE:
             early_ns = waited_ns - self._lag_ns if waited_ns > 2 * self._lag_ns else 0
             next_ns = count * spacing_ns - early_ns
-        else:
-            return
-        while next_ns < shortest_ns:
-            next_ns += spacing_ns
-        self.next_ns = next_ns
+            self.next_ns = next_ns if next_ns >= shortest_ns else next_ns + spacing_ns
