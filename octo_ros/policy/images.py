@@ -92,9 +92,7 @@ def _along_first(blocks: tuple[Block, ...], values: np.ndarray, first: int = 0) 
 @functools.lru_cache(maxsize=64)
 def _axis(size: int, target: int, center_crop: bool) -> tuple[Block, ...]:
     """The map of one axis from `size` pixels to `target`, in blocks."""
-    weights = lanczos_weights(size, target)
-    if center_crop:
-        weights = crop_weights(target) @ weights
+    weights = axis_weights(size, target, center_crop)
     blocks = []
     for start in range(0, target, BLOCK):
         outputs = slice(start, min(start + BLOCK, target))
@@ -102,6 +100,15 @@ def _axis(size: int, target: int, center_crop: bool) -> tuple[Block, ...]:
         inputs = slice(int(used[0]), int(used[-1]) + 1)
         blocks.append((outputs, inputs, np.ascontiguousarray(weights[outputs, inputs], dtype=np.float32)))
     return tuple(blocks)
+
+
+def axis_weights(size: int, target: int, center_crop: bool) -> np.ndarray:
+    """The whole map of one axis from `size` pixels to `target`, (target, size) float64: resize, then crop.
+
+    `prepare_image` is clip(rint(rows @ image @ columns.T)) of the two axes' maps, for each colour.
+    """
+    weights = lanczos_weights(size, target)
+    return crop_weights(target) @ weights if center_crop else weights
 
 
 def lanczos_weights(size: int, target: int) -> np.ndarray:
