@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from octo_ros.engine.frames import FRAME, PREPARED, CameraFrames, prepare_graph
 from octo_ros.engine.manifest import Graph, Manifest, Tensor
 from octo_ros.errors import BundleError, ObservationError, ParameterError
 
@@ -60,10 +61,10 @@ class Backend(ABC):
         self._closed = False
         opened: list[str] = []
         try:
-            for name in names or self.manifest.graphs:
+            for name in names or self._names():
                 if name in self._open:
                     continue
-                graph, path = self.manifest.graphs[name], self._path(name)
+                graph, path = self._described(name), self._path(name)
                 opened.append(name)
                 inputs, outputs = self._open_graph(name, path)
                 _check_fit(path, "input", graph.inputs, inputs)
@@ -88,14 +89,14 @@ class Backend(ABC):
         """Runs a graph, which is opened first where it is not.
 
         Args:
-            graph: its name in the manifest.
+            graph: its name in the manifest, or of a graph that prepares frames.
             inputs: every input of the graph, by name, in its exact shape and dtype.
 
         Raises:
             ObservationError: naming the input, expected and got.
             BundleError: the graph failed, or gave something else than the manifest says.
         """
-        described = self.manifest.graphs[graph]
+        described = self._described(graph)
         _check_inputs(graph, described, inputs)
         if self._closed:
             raise BundleError(f"{self.directory}: closed, so the {graph} graph is not open")
@@ -112,6 +113,34 @@ class Backend(ABC):
                 )
         return outputs
 
+    def frames(self) -> Mapping[str, CameraFrames]:
+        """By camera, the frames that `prepare_frame` takes; a camera without is left out.
+
+        Raises:
+            BundleError, ParameterError: as `open`.
+        """
+        return {}
+
+    def prepare_frame(self, camera: str, image: np.ndarray, center_crop: bool) -> np.ndarray | None:
+        """A camera's frame in the network's size, by the graph that is there for such frames.
+
+        Args:
+            camera: its name in the manifest.
+            image: (H, W, 3) uint8 RGB.
+            center_crop: whether to crop to the centre 0.9 of the area.
+
+        Returns:
+            (height, width, 3) uint8 as `octo_ros.policy.images.prepare_image` makes it; None where there is
+            no graph for a frame of that camera, size and crop.
+
+        Raises:
+            BundleError: as `run`.
+        """
+        made = self.frames().get(camera)
+        if made is None or not made.takes(image, center_crop):
+            return None
+        return self.run(prepare_graph(camera), {FRAME: image})[PREPARED]
+
     def close(self) -> None:
         """Frees every graph; harmless when none is open."""
         self._closed = True
@@ -121,6 +150,14 @@ class Backend(ABC):
     def details(self) -> dict[str, str]:
         """What runs the graphs, for logs and diagnostics; complete once a graph is open."""
         return {}
+
+    def _names(self) -> Collection[str]:
+        """Every graph."""
+        return self.manifest.graphs
+
+    def _described(self, name: str) -> Graph:
+        """Inputs and outputs that a graph must have."""
+        return self.manifest.graphs[name]
 
     def _path(self, name: str) -> Path:
         """The file of a graph."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from octo_ros.engine.backend import Backend
-from octo_ros.engine.manifest import Manifest
+from octo_ros.engine.frames import CameraFrames, prepare_graph
+from octo_ros.engine.manifest import Graph, Manifest
 from octo_ros.errors import BundleError, ParameterError
-from octo_ros.gpu.cache import PRECISIONS, EngineKey, find_engine
+from octo_ros.gpu.cache import PRECISIONS, Engine, EngineKey, find_engine
 
 
 class EngineBackend(Backend):
@@ -47,10 +49,25 @@ class EngineBackend(Backend):
         self.precision = precision
         self._asked = engine
         self._folder: Path | None = None
+        self._engine: Engine | None = None
+        self._frames: dict[str, CameraFrames] = {}
+        self._preparing: dict[str, Graph] = {}  # graphs that prepare these frames
         self._told: dict[str, str] = {}  # of library and GPU, by `_start`
 
+    def frames(self) -> Mapping[str, CameraFrames]:
+        if self._engine is None:
+            self._find()
+        return self._frames
+
     def details(self) -> dict[str, str]:
-        return {**super().details(), "precision": self.precision, "engine": str(self._folder), **self._told}
+        told = {**super().details(), "precision": self.precision, "engine": str(self._folder), **self._told}
+        if self._engine is not None:
+            for camera in self.manifest.cameras:
+                made = self._frames.get(camera)
+                told[f"frames {camera}"] = (
+                    "on the CPU" if made is None else f"{made} on the GPU, other sizes on the CPU"
+                )
+        return told
 
     def close(self) -> None:
         super().close()
@@ -58,18 +75,33 @@ class EngineBackend(Backend):
             self._stop()
             self._folder = None
 
+    def _names(self) -> Collection[str]:
+        return [*self.manifest.graphs, *map(prepare_graph, self.frames())]
+
+    def _described(self, name: str) -> Graph:
+        return self._preparing[name] if name in self._preparing else super()._described(name)
+
     def _path(self, name: str) -> Path:
         if self._folder is None:
-            here = self._start()
-            try:
-                self._folder, self._engine = find_engine(here, self.directory, self._asked)
-            except BaseException:
-                self._stop()
-                raise
-            self.precision = self._engine.key.precision
+            self._find()
         if name not in self._engine.files:
             raise BundleError(f"{self._folder}: has no {name} graph; build the engine again")
         return self._folder / self._engine.files[name]
+
+    def _find(self) -> None:
+        """Starts the library, and finds the engine that may run here."""
+        here = self._start()
+        try:
+            self._folder, self._engine = find_engine(here, self.directory, self._asked)
+        except BaseException:
+            self._stop()
+            raise
+        self.precision = self._engine.key.precision
+        for camera, made in self._engine.frames.items():
+            if camera in self.manifest.cameras:
+                name = prepare_graph(camera)
+                self._frames[camera] = made
+                self._preparing[name] = made.graph(self._engine.files[name], self.manifest.cameras[camera])
 
     @abstractmethod
     def _start(self) -> EngineKey:

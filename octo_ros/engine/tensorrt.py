@@ -15,12 +15,13 @@ import numpy as np
 
 from octo_ros.engine.backend import Signature
 from octo_ros.engine.engine_backend import EngineBackend
+from octo_ros.engine.frames import PREPARE
 from octo_ros.engine.graphs import HISTORY, POLICY, STEP
 from octo_ros.errors import ParameterError
 from octo_ros.gpu.cache import PLANS, EngineKey, bundle_digest
 
-CAPTURED = (HISTORY, STEP, POLICY)
-"""Graphs that run often enough to be worth capturing."""
+CAPTURED = (HISTORY, STEP, POLICY, PREPARE)
+"""What the names of graphs begin with that run often enough to be worth capturing."""
 
 
 class TensorRTBackend(EngineBackend):
@@ -60,7 +61,7 @@ class TensorRTBackend(EngineBackend):
 
         plan = LoadedPlan(self._tensorrt, self._runtime, self._messages, self._cuda, self._stream, path)
         self._plans[name] = plan
-        if name in CAPTURED:
+        if name.startswith(CAPTURED):
             reason = plan.capture()
             if reason:
                 self._told[f"{name} without a CUDA graph"] = reason

@@ -19,11 +19,12 @@ from typing import Any
 
 from octo_ros.engine.bundle import describe_file, sha256
 from octo_ros.engine.fields import Fields
+from octo_ros.engine.frames import SIDES, CameraFrames, prepare_graph
 from octo_ros.engine.manifest import Manifest
 from octo_ros.errors import BundleError
 
 ENGINE = "engine.json"
-FORMAT, FORMAT_VERSION = "octo_ros engine", 1
+FORMAT, FORMAT_VERSION = "octo_ros engine", 2
 
 PRECISIONS = ("fp32", "fp16", "int8")
 """Precisions of an engine; `octo_ros.gpu.precision`, which needs ONNX, says what computes in which."""
@@ -83,11 +84,12 @@ class Engine:
         key: what the engine depends on.
         files: graph name to its file in the folder.
         sizes: file name to {"sha256", "bytes"}.
-        checks: errors that were measured when it was built, as `ActionError.to_dict` names them.
+        checks: errors that were measured when it was built, as `ActionError` and `FrameError` name them.
         layers: graph name to how many of its layers hand on each type, as TensorRT read them.
         calibration: what the precision was calibrated and judged with.
         versions: of the libraries that made it.
         built: date and time, ISO 8601, UTC.
+        frames: by camera, the frames that it prepares itself, each by the graph `prepare_<camera>`.
     """
 
     key: EngineKey
@@ -98,6 +100,7 @@ class Engine:
     calibration: str
     versions: Mapping[str, str]
     built: str
+    frames: Mapping[str, CameraFrames] = dataclasses.field(default_factory=dict)
 
 
 def cache_root() -> Path:
@@ -178,8 +181,12 @@ def read_engine(folder: Path) -> Engine:
         calibration=fields.text("calibration"),
         versions=_texts(fields.fields("versions")),
         built=fields.text("built"),
+        frames=_frames(fields.fields("frames")),
     )
     fields.finish()
+    for name in map(prepare_graph, engine.frames):
+        if name not in engine.files:
+            raise BundleError(f"{path}: files.{name}: missing, though frames names its camera")
     for name in {*engine.files.values(), *engine.sizes}:
         file = folder / name
         if Path(name).name != name or not file.is_file() or describe_file(file) != engine.sizes.get(name):
@@ -192,6 +199,16 @@ def _key(fields: Fields) -> EngineKey:
     key = EngineKey(**{name: fields.text(name) for name in texts}, flags=dict(fields.mapping("flags")))
     fields.finish()
     return key
+
+
+def _frames(fields: Fields) -> dict[str, CameraFrames]:
+    frames = {}
+    for camera in fields.each():
+        one = fields.fields(camera)
+        sides = (one.integer(name, SIDES[0]) for name in ("height", "width"))
+        frames[camera] = CameraFrames(*sides, one.flag("center_crop"))
+        one.finish()
+    return frames
 
 
 def _texts(fields: Fields) -> dict[str, str]:

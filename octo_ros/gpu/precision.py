@@ -10,12 +10,14 @@
 | reductions and roots that are written out; what is compared with something | float32 | float32 |
 | action head | float32 | float32 |
 | `language`, the text encoder | float32 | float32 |
+| `prepare_<camera>`, resize and crop of frames | float32 | float32 |
 
 A norm that is one node sums in float32 whatever its inputs are: ONNX says so by its attribute `stash_type`.
 The head is a hundredth of a step's arithmetic, and its denoising magnifies errors. T5's released weights
 are known to overflow in float16 (huggingface/transformers, issue 5651: a value of 66246 in t5-base), and the
 graph runs once an instruction. The graph `task` runs once a task, so int8 would gain nothing there: it
-stays float16. The first convolution has three channels: little work, and an image has 8 bits of its own.
+stays float16. The first convolution has three channels: little work, and an image has 8 bits of its own,
+which float16 would not keep while frames are resized.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections.abc import Iterable, Iterator
 
 import onnx
 
+from octo_ros.engine.frames import PREPARE
 from octo_ros.engine.graphs import HISTORY, LANGUAGE, POLICY, STEP
 from octo_ros.errors import ParameterError
 
@@ -78,7 +81,7 @@ def plan(name: str, model: onnx.ModelProto, precision: str) -> dict[str, str]:
     """
     check_precision(precision)
     nodes = model.graph.node
-    if precision == FP32 or name == LANGUAGE:
+    if precision == FP32 or name == LANGUAGE or name.startswith(PREPARE):
         return dict.fromkeys((node.name for node in nodes), FP32)
     kept = head_nodes(model.graph) | _pixel_nodes(model.graph) | _jumping_nodes(model.graph)
     kept |= {node.name for node in nodes if node.op_type in DELICATE or any(_subgraphs(node))}
