@@ -333,7 +333,8 @@ def test_the_cpu_takes_no_engine(given) -> None:
 def test_on_a_real_gpu_tensorrt_acts_as_the_cpu_does(tmp_path, monkeypatch, precision) -> None:
     """Builds, judges and runs an engine: `make gpu`."""
     from octo_ros.gpu.acceptance import Limits
-    from octo_ros.gpu.engines import Recording, build_engine
+    from octo_ros.gpu.engines import build_engine
+    from octo_ros.gpu.judge import Recording
 
     monkeypatch.setenv("OCTO_ROS_ENGINES", str(tmp_path))
     policy = share_path("demo/policy")
@@ -344,7 +345,7 @@ def test_on_a_real_gpu_tensorrt_acts_as_the_cpu_does(tmp_path, monkeypatch, prec
 
 
 def test_verify_says_the_error_of_a_gpus_actions(tensorrt, plans, capsys) -> None:
-    arguments = ["verify", str(BUNDLE), "--backend", "tensorrt", "--engine", str(plans), "--frames", "3"]
+    arguments = ["verify", str(BUNDLE), "--backend", "tensorrt", "--engine", str(plans), "--steps", "3"]
     assert main([*arguments, "--json"]) == 0
     body = json.loads(capsys.readouterr().out)
     assert body["action_error"]["translation_p99_m"] < 1e-4 and body["checks"]

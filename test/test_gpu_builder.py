@@ -19,7 +19,8 @@ from octo_ros.gpu.acceptance import Limits  # noqa: E402
 from octo_ros.gpu.builder import Builder, check_target  # noqa: E402
 from octo_ros.gpu.cache import cache_root, read_engine  # noqa: E402
 from octo_ros.gpu.cuda import Gpu  # noqa: E402
-from octo_ros.gpu.engines import Judge, Recording, build_engine, write_graphs  # noqa: E402
+from octo_ros.gpu.engines import build_engine, write_graphs  # noqa: E402
+from octo_ros.gpu.judge import Judge, Recording  # noqa: E402
 from octo_ros.gpu.precision import plan  # noqa: E402
 from octo_ros.gpu.typed import cast_pixels  # noqa: E402
 from octo_ros.resources import share_path  # noqa: E402
@@ -101,7 +102,7 @@ def test_an_unknown_optimization_level(tensorrt, level: int) -> None:
 
 
 def test_an_engine_is_built_judged_and_found_again(tensorrt, capsys) -> None:
-    wide = ["--limit-mm", "1000", "--limit-degrees", "90", "--frames", "2", "--target", "orin"]
+    wide = ["--limit-mm", "1000", "--limit-degrees", "90", "--steps", "2", "--target", "orin"]
     assert main(["build", str(BUNDLE), "--precision", "fp16", *wide]) == 0
     printed = capsys.readouterr().out
     assert "translation_p99_m" in printed and "noise" in printed
@@ -138,7 +139,7 @@ def test_graphs_alone_need_no_gpu(monkeypatch, tmp_path, graphs) -> None:
 
 
 def test_graphs_are_measured_with_every_rounding_by_steps_they_were_not_calibrated_with(graphs) -> None:
-    judge, engine = Judge.of(BUNDLE, NOISE), read_engine(graphs)
+    judge, engine = Judge.of(BUNDLE, read_bundle(BUNDLE), NOISE), read_engine(graphs)
     assert not {id(step) for step in judge.calibration.steps} & {id(step) for step in judge.steps.steps}
     with closing(OnnxBackend(graphs, judge.manifest)) as without:
         assert 0 < judge.measure(without).to_dict()["translation_p99_m"] != engine.checks["translation_p99_m"]
@@ -169,7 +170,7 @@ def test_without_a_library_or_a_gpu_the_verb_says_what_is_missing(monkeypatch, t
     ],
 )
 def test_a_users_mistake_is_one_line(tensorrt, capsys, arguments, expected) -> None:
-    assert main(["build", str(BUNDLE), "--frames", "2", *arguments]) == 1
+    assert main(["build", str(BUNDLE), "--steps", "2", *arguments]) == 1
     error = capsys.readouterr().err
     assert expected in error and error.count("\n") == 1
 

@@ -11,21 +11,21 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 import onnx
 
-from octo_ros.engine.backend import Backend
 from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.frames import CameraFrames, camera_frames
 from octo_ros.engine.graphs import check_graphs
 from octo_ros.engine.manifest import Manifest
 from octo_ros.engine.onnx import OnnxBackend, import_onnxruntime
 from octo_ros.engine.tensorrt import TensorRTBackend
 from octo_ros.errors import BundleError, ParameterError
-from octo_ros.gpu.acceptance import ActionError, Limits, action_error
+from octo_ros.gpu.acceptance import ActionError, Limits
 from octo_ros.gpu.builder import HERE, OPTIMIZATION_LEVEL, Builder, Progress, check_target
 from octo_ros.gpu.cache import (
     ANY,
@@ -42,74 +42,15 @@ from octo_ros.gpu.cache import (
     timing_cache,
     write_engine,
 )
-from octo_ros.gpu.calibration import STEPS, Calibration, random_calibration, read_calibration
+from octo_ros.gpu.frames import FrameError, frame_errors, write_frame_graphs
+from octo_ros.gpu.judge import Judge, Recording
 from octo_ros.gpu.precision import INT8, check_precision
 from octo_ros.gpu.rounding import write_rounded
 from octo_ros.gpu.typed import write_typed
-from octo_ros.policy.normalization import ActionStatistics, action_statistics
 from octo_ros.staging import new_folder, temporary_sibling
 
-
-@dataclass(frozen=True)
-class Recording:
-    """With what a precision is calibrated and judged.
-
-    Attributes:
-        source: a rosbag2 or an RLDS data set; None for noise, which judges no precision.
-        steps, seed, names, instruction: as `read_calibration` takes them.
-        dataset: whose statistics scale the actions; None for the bundle's own.
-        normalization: how actions were scaled in training.
-    """
-
-    source: Path | None = None
-    steps: int = STEPS
-    seed: int = 0
-    names: Mapping[str, str] = field(default_factory=dict)
-    instruction: str | None = None
-    dataset: str | None = None
-    normalization: str = "mean_std"
-
-    def read(self, bundle: Path, manifest: Manifest) -> Calibration:
-        """The steps; errors as `read_calibration`."""
-        if self.source is None:
-            return random_calibration(manifest, steps=self.steps, seed=self.seed)
-        return read_calibration(
-            self.source, bundle, manifest, steps=self.steps, seed=self.seed, names=self.names or None,
-            instruction=self.instruction, dataset=self.dataset,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Measures candidates against the float32 bundle on the CPU.
-
-    Attributes:
-        bundle, manifest: the float32 bundle.
-        calibration: steps that int8 is calibrated with.
-        steps: other steps of the same recording, which both are given.
-        statistics, normalization: that scale the actions.
-    """
-
-    bundle: Path
-    manifest: Manifest
-    calibration: Calibration
-    steps: Calibration
-    statistics: ActionStatistics
-    normalization: str
-
-    @classmethod
-    def of(cls, bundle: Path, recording: Recording) -> Judge:
-        """Reads bundle and steps; errors as `read_calibration`, StatisticsError for an unknown data set."""
-        manifest = read_bundle(bundle)
-        check_graphs(manifest, str(bundle))
-        statistics = action_statistics(manifest, recording.dataset)
-        calibration, steps = recording.read(bundle, manifest).split()
-        return cls(bundle, manifest, calibration, steps, statistics, recording.normalization)
-
-    def measure(self, candidate: Backend) -> ActionError:
-        """How far the candidate's actions are off; it stays open."""
-        with closing(OnnxBackend(self.bundle, self.manifest)) as reference:
-            return action_error(reference, candidate, self.steps, self.statistics, self.normalization)
+Sizes = Mapping[str, tuple[int, int]]
+"""Camera to (height, width) of its frames [pixel], as `octo_ros.engine.frames.parse_sizes` gives them."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +75,7 @@ def write_graphs(
     recording: Recording,
     limits: Limits,
     progress: Progress | None = None,
+    sizes: Sizes | None = None,
 ) -> Built:
     """Writes the graphs in a precision, for ONNX Runtime's providers, and measures them on the CPU.
 
@@ -144,25 +86,31 @@ def write_graphs(
         recording: calibrates and judges.
         limits: of the error of the actions.
         progress: called when a stage begins.
+        sizes: of the frames that graphs are to prepare; cameras left out are the CPU's.
 
     Raises:
-        BundleError: a bundle or folder that cannot be used, or actions beyond the limits.
+        ParameterError: sizes that do not fit the bundle, or int8 without a recording.
+        BundleError: a bundle or folder that cannot be used, or actions or frames beyond the limits.
     """
     tell = progress or _silent
     _check_calibrated(precision, recording)
-    judge = Judge.of(bundle, recording)
+    manifest, frames = _read(bundle, sizes)
+    judge = Judge.of(bundle, manifest, recording)
     with new_folder(folder, BundleError) as partial:
-        files = write_typed(bundle, judge.manifest, precision, partial, judge.calibration, tell)
+        files = write_typed(bundle, manifest, precision, partial, judge.calibration, tell)
+        preparing = write_frame_graphs(frames, manifest, partial)
+        files |= {name: graph.file for name, graph in preparing.items()}
         tell("measure on the CPU", 0, 1)
+        whole = dataclasses.replace(manifest, graphs={**manifest.graphs, **preparing})
+        with closing(OnnxBackend(partial, whole)) as candidate:
+            apart = _checked(frame_errors(candidate, frames))
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            write_rounded(partial, judge.manifest, Path(scratch))
-            with closing(OnnxBackend(Path(scratch), judge.manifest)) as candidate:
+            write_rounded(partial, manifest, Path(scratch))
+            with closing(OnnxBackend(Path(scratch), manifest)) as candidate:
                 error = judge.measure(candidate)
         error.check(limits)
-        key = EngineKey(
-            GRAPHS, "", ANY, ANY, precision, ANY, bundle_digest(judge.manifest), graphs_digest(partial)
-        )
-        engine = _engine(key, files, judge, error)
+        key = EngineKey(GRAPHS, "", ANY, ANY, precision, ANY, bundle_digest(manifest), graphs_digest(partial))
+        engine = dataclasses.replace(_engine(key, files, frames, judge), checks=_checks(error, apart))
         write_engine(partial, engine)
     return Built(folder, engine, fresh=True)
 
@@ -175,18 +123,23 @@ def build_engine(
     target: str = HERE,
     optimization_level: int = OPTIMIZATION_LEVEL,
     progress: Progress | None = None,
+    sizes: Sizes | None = None,
 ) -> Built:
     """Builds the engine of a bundle for this machine's GPU, into the cache.
 
+    An engine that was there is replaced, unless it is the very one: of the same graphs, those of the frames'
+    sizes included, and options.
+
     Args:
-        bundle, precision, recording, limits: as `write_graphs`.
+        bundle, precision, recording, limits, sizes: as `write_graphs`.
         target: a key of `builder.TARGETS`.
         optimization_level: as `Builder`.
         progress: called in every phase.
 
     Raises:
-        ParameterError: no GPU, no TensorRT, or a target that is not this machine.
-        BundleError: what TensorRT cannot build, or actions beyond the limits; an engine that was there stays.
+        ParameterError: as `write_graphs`; no GPU, no TensorRT, or a target that is not this machine.
+        BundleError: what TensorRT cannot build, or actions or frames beyond the limits; an engine that was
+            there stays.
     """
     from octo_ros.gpu.cuda import Cuda
     from octo_ros.gpu.library import import_tensorrt
@@ -195,18 +148,21 @@ def build_engine(
     _check_calibrated(precision, recording)
     tensorrt, gpu = import_tensorrt(), Cuda().gpu()
     check_target(target, gpu)
-    judge = Judge.of(bundle, recording)
+    manifest, frames = _read(bundle, sizes)
+    judge = Judge.of(bundle, manifest, recording)
     root = cache_root()
     key = EngineKey(
         PLANS, tensorrt.__version__, gpu.name, gpu.compute_capability, precision, target,
-        bundle_digest(judge.manifest), flags={"optimization_level": optimization_level},
+        bundle_digest(manifest), flags={"optimization_level": optimization_level},
     )  # fmt: skip
     builder = Builder(tensorrt, timing_cache(root, key), optimization_level)
     folder = engine_folder(root, key)
     with temporary_sibling(folder, BundleError) as partial:
         graphs = partial / "graphs"
         graphs.mkdir()
-        files = write_typed(bundle, judge.manifest, precision, graphs, judge.calibration, tell)
+        files = write_typed(bundle, manifest, precision, graphs, judge.calibration, tell)
+        preparing = write_frame_graphs(frames, manifest, graphs)
+        files |= {name: graph.file for name, graph in preparing.items()}
         key = dataclasses.replace(key, graphs=graphs_digest(graphs))
         there = _same_engine(folder, key)
         if there is not None:
@@ -215,14 +171,15 @@ def build_engine(
         for name, file in files.items():
             layers[name] = builder.build(graphs / file, partial / f"{name}.plan", _prefixed(name, tell))
         shutil.rmtree(graphs)
-        engine = _engine(key, {name: f"{name}.plan" for name in files}, judge, None, layers)
+        engine = _engine(key, {name: f"{name}.plan" for name in files}, frames, judge, layers)
         write_engine(partial, engine)  # for the backend, which refuses a folder without
         tell("measure on the GPU", 0, 1)
-        candidate = TensorRTBackend(bundle, judge.manifest, precision=precision, engine=partial)
+        candidate = TensorRTBackend(bundle, manifest, precision=precision, engine=partial)
         with closing(candidate):
+            apart = _checked(frame_errors(candidate, candidate.frames()))
             error = judge.measure(candidate)
         error.check(limits)
-        engine = dataclasses.replace(engine, checks=error.to_dict())
+        engine = dataclasses.replace(engine, checks=_checks(error, apart))
         write_engine(partial, engine)
         if folder.exists():
             shutil.rmtree(folder)
@@ -235,6 +192,28 @@ def _check_calibrated(precision: str, recording: Recording) -> None:
     check_precision(precision)
     if precision == INT8 and recording.source is None:
         raise ParameterError("--precision int8 needs --calibrate: a bag or an RLDS data set of the robot")
+
+
+def _read(bundle: Path, sizes: Sizes | None) -> tuple[Manifest, dict[str, CameraFrames]]:
+    """The manifest, and what is prepared for its cameras."""
+    manifest = read_bundle(bundle)
+    check_graphs(manifest, str(bundle))
+    return manifest, camera_frames(manifest, sizes or {})
+
+
+def _checked(apart: dict[str, FrameError]) -> dict[str, FrameError]:
+    """Raises BundleError for a camera whose frames are too far from the CPU's."""
+    for camera, error in apart.items():
+        error.check(camera)
+    return apart
+
+
+def _checks(error: ActionError, apart: Mapping[str, FrameError]) -> dict[str, float]:
+    """What was measured, for `engine.json`."""
+    checks = error.to_dict()
+    for camera, one in apart.items():
+        checks |= {f"frames_{camera}_{name}": value for name, value in one.to_dict().items()}
+    return checks
 
 
 def _same_engine(folder: Path, key: EngineKey) -> Engine | None:
@@ -251,8 +230,8 @@ def _same_engine(folder: Path, key: EngineKey) -> Engine | None:
 def _engine(
     key: EngineKey,
     files: Mapping[str, str],
+    frames: Mapping[str, CameraFrames],
     judge: Judge,
-    error: ActionError | None,
     layers: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Engine:
     versions = {"octo_ros": version("octo_ros"), "onnx": onnx.__version__}
@@ -264,11 +243,12 @@ def _engine(
         key=key,
         files=dict(files),
         sizes={},
-        checks={} if error is None else error.to_dict(),
+        checks={},
         layers=layers or {},
         calibration="; ".join((steps, *judge.steps.notes)),
         versions=versions,
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        frames=frames,
     )
 
 

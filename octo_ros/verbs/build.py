@@ -22,6 +22,12 @@ def add(verbs: Any) -> None:
         "--target", default="here",
         help="orin or thor: refuse to build anywhere else (default here: whatever GPU this is)",
     )  # fmt: skip
+    parser.add_argument(
+        "--frames", action="append", default=[], metavar="CAMERA=WIDTHxHEIGHT",
+        help="size of a camera's frames, which the GPU is then to resize and crop; repeatable, one size a "
+        "camera (default: none, the CPU does it). Other sizes than an engine has are another engine: it is "
+        "built anew and replaces that one",
+    )  # fmt: skip
     add_recording(parser, "--calibrate", "calibrate and judge the precision with")
     parser.add_argument(
         "--normalization", choices=NORMALIZATIONS, default="mean_std", help="how actions were scaled"
@@ -49,21 +55,26 @@ def add(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Builds, and prints the error of the actions."""
+    """Builds, and prints the error of the actions, and of the frames that the engine prepares."""
+    from octo_ros.engine.frames import parse_sizes
     from octo_ros.gpu.acceptance import Limits
     from octo_ros.gpu.engines import build_engine, write_graphs
 
     limits = Limits(options.limit_mm / 1e3, options.limit_degrees)
-    given = recording(options)
+    given, sizes = recording(options), parse_sizes(options.frames)
     with progress_bar("build") as tell:
         if options.graphs_only is not None:
-            built = write_graphs(options.bundle, options.precision, options.graphs_only, given, limits, tell)
+            built = write_graphs(
+                options.bundle, options.precision, options.graphs_only, given, limits, tell, sizes
+            )
         else:
             built = build_engine(
                 options.bundle, options.precision, given, limits, options.target,
-                options.optimization_level, tell,
+                options.optimization_level, tell, sizes,
             )  # fmt: skip
     print(f"{built.folder}: {'built' if built.fresh else 'this very engine was there already'}")
+    frames = (f"{camera} of {made}" for camera, made in built.engine.frames.items())
+    print(f"prepares frames: {', '.join(frames) or 'none, the CPU does'}")
     print(f"measured with {built.engine.calibration}")
     for name, value in built.engine.checks.items():
         print(f"  {name} {value:.3g}")

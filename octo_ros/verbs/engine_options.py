@@ -10,7 +10,7 @@ from octo_ros.engine import BACKENDS, ON_CPU
 from octo_ros.errors import ParameterError
 
 if TYPE_CHECKING:
-    from octo_ros.gpu.engines import Recording
+    from octo_ros.gpu.judge import Recording
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_recording(parser: argparse.ArgumentParser, name: str, purpose: str) -> N
         name, dest="recording", type=Path, metavar="BAG_OR_RLDS",
         help=f"recording of the robot to {purpose} (default: noise, which judges no precision)",
     )  # fmt: skip
-    parser.add_argument("--frames", type=int, default=200, help="steps taken of the recording (default 200)")
+    parser.add_argument("--steps", type=int, default=200, help="steps taken of the recording (default 200)")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of their choice and of the noise (default 0)"
     )
@@ -50,7 +50,7 @@ def add_recording(parser: argparse.ArgumentParser, name: str, purpose: str) -> N
 
 def recording(options: argparse.Namespace) -> Recording:
     """What `add_recording` added."""
-    from octo_ros.gpu.engines import Recording
+    from octo_ros.gpu.judge import Recording
 
     names = {}
     for entry in options.topic:
@@ -60,6 +60,6 @@ def recording(options: argparse.Namespace) -> Recording:
         names[name] = place
     normalization = getattr(options, "normalization", "mean_std")
     return Recording(
-        options.recording, options.frames, options.seed, names, options.instruction, options.dataset,
+        options.recording, options.steps, options.seed, names, options.instruction, options.dataset,
         normalization,
     )  # fmt: skip

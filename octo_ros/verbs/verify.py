@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit status 0, or 1 where an error is beyond its tolerance.
 
     On the CPU tensors are compared. On a GPU the actions are, in metres and degrees against float32 on the
-    CPU, and the tensors as well where the engine is float32.
+    CPU, the frames that the engine prepares, and the tensors as well where the engine is float32.
     """
     from octo_ros.engine import make_backend
     from octo_ros.engine.bundle import read_bundle
@@ -53,9 +54,10 @@ def run(options: argparse.Namespace) -> int:
     check_graphs(manifest, str(options.bundle))
     with closing(make_backend(options.backend, options.bundle, manifest, **engine(options))) as backend:
         body: dict[str, Any] = {"bundle": str(options.bundle), "backend": backend.name}
-        beyond = ""
+        beyond: list[str] = []
         if backend.name != ON_CPU:
-            body["action_error"], told, beyond = _action_error(options, backend)
+            judged, told, beyond = _judged(options, backend)
+            body |= judged
         if body["backend"] == ON_CPU or backend.details()["precision"] == "fp32":
             checks = list(check_bundle(backend, options.cases, tolerances))
         elif options.cases or tolerances:
@@ -64,34 +66,44 @@ def run(options: argparse.Namespace) -> int:
             )
         else:
             checks = []
-    failed = sum(not check.passed for check in checks) + bool(beyond)
+    failed = sum(not check.passed for check in checks) + len(beyond)
     if options.json:
         body |= {"failed": failed, "checks": [{**asdict(check), "passed": check.passed} for check in checks]}
         print(json.dumps(body, indent=2))
         return 1 if failed else 0
     if "action_error" in body:
         print(told)
-        print(f"FAILED: {beyond}" if beyond else "within its limits")
+        print("\n".join(f"FAILED: {reason}" for reason in beyond) or "within its limits")
     if checks:
         print(table(checks))
         print(f"{sum(check.passed for check in checks)} passed, {failed} failed")
     return 1 if failed else 0
 
 
-def _action_error(options: argparse.Namespace, backend: Backend) -> tuple[dict[str, float], str, str]:
-    """Of a GPU's actions: the numbers, in words, and what is beyond the usual limits, empty for nothing."""
+def _judged(options: argparse.Namespace, backend: Backend) -> tuple[dict[str, Any], str, list[str]]:
+    """Of a GPU's actions and frames: the numbers, in words, and what is beyond the usual limits."""
     from octo_ros.gpu.acceptance import Limits
-    from octo_ros.gpu.engines import Judge
+    from octo_ros.gpu.frames import frame_errors
+    from octo_ros.gpu.judge import Judge
 
-    judge = Judge.of(options.bundle, recording(options))
-    error = judge.measure(backend)
-    told = "\n".join(f"{name}: {value}" for name, value in backend.details().items())
-    told += f"\naction error against float32 on the CPU, {judge.steps.source}: {error}"
-    try:
-        error.check(Limits())
-    except BundleError as failure:
-        return error.to_dict(), told, str(failure)
-    return error.to_dict(), told, ""
+    judge = Judge.of(options.bundle, backend.manifest, recording(options))
+    error, apart = judge.measure(backend), frame_errors(backend, backend.frames())
+    details = backend.details()
+    told = [f"{name}: {value}" for name, value in details.items()]
+    told += [f"{camera}'s frames against the CPU's: {one}" for camera, one in apart.items()]
+    told.append(f"action error against float32 on the CPU, {judge.steps.source}: {error}")
+    beyond = []
+    for check in (partial(error.check, Limits()), *(partial(one.check, name) for name, one in apart.items())):
+        try:
+            check()
+        except BundleError as failure:
+            beyond.append(str(failure))
+    numbers = {
+        "details": details,
+        "action_error": error.to_dict(),
+        "frame_error": {camera: one.to_dict() for camera, one in apart.items()},
+    }
+    return numbers, "\n".join(told), beyond
 
 
 def table(checks: Sequence[Check]) -> str:
