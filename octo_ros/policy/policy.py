@@ -5,6 +5,8 @@
 
     frame of any size -> resize, crop (images) -> history of `window` steps -> network with fresh noise
     -> ensemble or receding horizon (chunking) -> metres and radians (normalization) -> gripper latch
+
+A GPU's backend resizes and crops the frames for which its engine has a graph (preparation).
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Policy:
         self.options = options
         self._backend = backend
         self._network = make_network(backend)
-        self._preparation = Preparation(self.manifest, options)
+        self._preparation = Preparation(self.manifest, options, backend)
         self._history = History(self.manifest, round(options.history_gap_s * NANOSECONDS))
         self._chunking = make_chunking(options, self.manifest.horizon)
         self._gripper = GripperLatch(options.gripper_threshold, options.gripper_votes)
@@ -77,8 +79,9 @@ class Policy:
 
     @property
     def backend_details(self) -> dict[str, str]:
-        """What the backend runs on: provider, and for a GPU its engine, precision and name."""
-        return self._backend.details()
+        """What the backend runs on: provider, and for a GPU its engine, precision and name, and for each
+        camera where frames are prepared."""
+        return {**self._backend.details(), **self._preparation.details()}
 
     @functools.cached_property
     def statistics(self) -> ActionStatistics:
@@ -103,6 +106,7 @@ class Policy:
         """
         if self.manifest.language is not None and self.manifest.language.tokenizer_file is not None:
             _ = self._tokenizer
+        self._preparation.warm_up()
         return self._network.warm_up()
 
     def sample(
