@@ -79,14 +79,21 @@ class EngineBackend(Backend):
         return [*self.manifest.graphs, *map(prepare_graph, self.frames())]
 
     def _described(self, name: str) -> Graph:
-        return self._preparing[name] if name in self._preparing else super()._described(name)
+        if name in self.manifest.graphs:
+            return super()._described(name)
+        self.frames()
+        self._check_there(name, self._preparing)
+        return self._preparing[name]
 
     def _path(self, name: str) -> Path:
         if self._folder is None:
             self._find()
-        if name not in self._engine.files:
-            raise BundleError(f"{self._folder}: has no {name} graph; build the engine again")
+        self._check_there(name, self._engine.files)
         return self._folder / self._engine.files[name]
+
+    def _check_there(self, name: str, graphs: Collection[str]) -> None:
+        if name not in graphs:
+            raise BundleError(f"{self._folder}: has no {name} graph; build the engine again")
 
     def _find(self) -> None:
         """Starts the library, and finds the engine that may run here."""
