@@ -3,8 +3,9 @@
 .venv/bin/python bench/roofline.py out/octo-small/bundle out/octo-base/bundle > roofline.md
 
 Counted are the products (MatMul, Gemm, Conv), two operations a multiply-add, from shapes that ONNX infers;
-their precision is what `octo_ros.gpu.precision.plan` gives them. Left out are norms, softmax, activations,
-image resizing, launches of kernels, and the share of the peak that a kernel reaches: real times are longer.
+their precision is what `octo_ros.gpu.precision.plan` gives them. `--frames primary=640x480` also counts the
+graphs that prepare frames. Left out are norms, softmax, activations, launches of kernels, and the share of
+the peak that a kernel reaches: real times are longer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +23,11 @@ import onnx
 from onnx import helper
 
 from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.frames import camera_frames, parse_sizes
 from octo_ros.engine.graphs import HISTORY, LANGUAGE, STEP, TASK
 from octo_ros.engine.manifest import Graph
 from octo_ros.errors import BundleError, OctoRosError
+from octo_ros.gpu.frames import write_frame_graphs
 from octo_ros.gpu.precision import FP16, FP32, INT8, plan
 
 ORDER = (STEP, HISTORY, TASK, LANGUAGE)
@@ -226,15 +230,18 @@ def _attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((one.i for one in node.attribute if one.name == name), default)
 
 
-def report(bundle: Path) -> Iterator[str]:
-    """The tables of a bundle, line by line, in Markdown."""
+def report(bundle: Path, sizes: Mapping[str, tuple[int, int]] | None = None) -> Iterator[str]:
+    """The tables of a bundle, line by line, in Markdown; sizes of frames as `parse_sizes` gives them."""
     manifest = read_bundle(bundle)
-    counted = {
-        (name, precision): count(name, bundle / manifest.graphs[name].file, manifest.graphs[name], precision)
-        for name in ORDER
-        if name in manifest.graphs
-        for precision in (FP32, FP16, INT8)
-    }
+    graphs = {name: (bundle, manifest.graphs[name]) for name in ORDER if name in manifest.graphs}
+    with tempfile.TemporaryDirectory() as scratch:
+        preparing = write_frame_graphs(camera_frames(manifest, sizes or {}), manifest, Path(scratch))
+        graphs |= {name: (Path(scratch), graph) for name, graph in preparing.items()}
+        counted = {
+            (name, precision): count(name, folder / graph.file, graph, precision)
+            for name, (folder, graph) in graphs.items()
+            for precision in (FP32, FP16, INT8)
+        }
     yield f"{manifest.checkpoint['name']}, {int(manifest.checkpoint['parameters']) / 1e6:.0f} M parameters\n"
     yield "| graph | GFLOP | in int8 | weights fp32 [MB] | fp16 [MB] | int8 [MB] | inputs, outputs [MB] |"
     yield "|---|---|---|---|---|---|---|"
@@ -246,30 +253,45 @@ def report(bundle: Path) -> Iterator[str]:
             f"| `{name}` | {every[0].operations() / 1e9:.2f} | {share:.0%} | {stored} "
             f"| {every[0].ends / 1e6:.2f} |"
         )
+    yield from estimates(counted, list(preparing))
+
+
+def estimates(counted: Mapping[tuple[str, str], Counted], preparing: Sequence[str]) -> Iterator[str]:
+    """The table of times, from graphs by name and precision; `preparing` are those that prepare frames."""
     yield "\n| estimated milliseconds | precision | `step` | `step` + `history` |"
     yield "|---|---|---|---|"
     stages = [name for name in (STEP, HISTORY) if (name, FP16) in counted]
+    frames = [counted[name, FP32] for name in preparing]
     for device in DEVICES:
+        if frames:
+            yield f"| {device.name} | frames, {FP32} | {span(frames, device)} | |"
         for precision, sparse in ((FP16, False), (FP16, True), (INT8, False), (INT8, True)):
             graphs = [counted[name, precision] for name in stages]
-            cells = [
-                f"{1e3 * sum(one.at_least(device, sparse) for one in some):.2f} to "
-                f"{1e3 * sum(one.one_by_one(device, sparse) for one in some):.2f}"
-                for some in (graphs[:1], graphs)
-            ]
+            cells = (span(some, device, sparse) for some in (graphs[:1], graphs))
             label = precision + (", 2:4 sparse" if sparse else "")
             yield f"| {device.name} | {label} | " + " | ".join(cells) + " |"
     yield ""
+
+
+def span(graphs: Sequence[Counted], device: Device, sparse: bool = False) -> str:
+    """Both rooflines of some graphs, one after the other [ms]."""
+    least = sum(one.at_least(device, sparse) for one in graphs)
+    return f"{1e3 * least:.2f} to {1e3 * sum(one.one_by_one(device, sparse) for one in graphs):.2f}"
 
 
 def main() -> int:
     """Prints the tables; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path, nargs="+", help="engine bundle of float32")
+    parser.add_argument(
+        "--frames", action="append", default=[], metavar="CAMERA=WIDTHxHEIGHT",
+        help="size of a camera's frames, as of `octo_ros build`; repeatable",
+    )  # fmt: skip
     options = parser.parse_args()
     try:
+        sizes = parse_sizes(options.frames)
         for bundle in options.bundle:
-            for line in report(bundle):
+            for line in report(bundle, sizes):
                 print(line)
     except OctoRosError as error:
         print(f"error: {error}", file=sys.stderr)

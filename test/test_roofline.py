@@ -155,3 +155,13 @@ def test_the_report_of_the_demo_bundle_is_a_table_of_its_graphs():
         "`step`", "`history`", "`task`", "`language`",
     ]  # fmt: skip
     assert sum(line.startswith("| AGX Orin 64 GB") for line in lines) == 4
+
+
+def test_frames_are_counted_as_dense_products_in_float32():
+    sizes = {"primary": (480, 640), "wrist": (479, 641)}
+    lines = list(roofline.report(ROOT / "demo" / "bundle", sizes))
+    rows = {line.split("|")[1].strip(): line.split("|")[2:4] for line in lines if line.startswith("| `")}
+    for name, height, width, target in (("primary", 480, 640, 256), ("wrist", 479, 641, 128)):
+        operations = 2 * 3 * target * width * (height + target)
+        assert [cell.strip() for cell in rows[f"`prepare_{name}`"]] == [f"{operations / 1e9:.2f}", "0%"]
+    assert sum("| frames, fp32 |" in line for line in lines) == len(roofline.DEVICES)

@@ -85,7 +85,8 @@ class Measurement:
         steps: how many.
         critical: from frames of the network's size in hand to their action.
         work: all computing of a step, what is done ahead for the next one included.
-        frames: making the network's frames of 640x480 ones, which `critical` leaves out; None for torch.
+        frames: making the network's frames of 640x480 ones on the CPU, which `critical` leaves out; None for
+            torch.
         task: taking a new instruction, the text encoder included.
         open: loading, until the first action could be asked for.
         peak_bytes: largest resident memory of the whole process, Python included.
@@ -95,6 +96,7 @@ class Measurement:
         joules: a step, of what `energy` says; None where nothing tells.
         energy: what was counted.
         details: of the backend.
+        gpu_frames: the same frames made by the backend; None where its engine does not prepare them all.
     """
 
     setup: Setup
@@ -110,6 +112,7 @@ class Measurement:
     joules: float | None = None
     energy: str = ""
     details: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    gpu_frames: Timing | None = None
 
 
 def measure(setup: Setup, steps: int) -> Measurement:
@@ -125,9 +128,11 @@ def measure(setup: Setup, steps: int) -> Measurement:
         reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message"
         raise OctoRosError(f"bench: {setup.label}: the measuring process failed: {reason}")
     body = json.loads(done.stdout.splitlines()[-1])
-    timings = {name: Timing(**body[name]) for name in ("critical", "work")}
-    frames = None if body["frames"] is None else Timing(**body["frames"])
-    return Measurement(**{**body, **timings, "setup": Setup(**body["setup"]), "frames": frames})
+    timings = {
+        name: None if body[name] is None else Timing(**body[name])
+        for name in ("critical", "work", "frames", "gpu_frames")
+    }
+    return Measurement(**{**body, **timings, "setup": Setup(**body["setup"])})
 
 
 def measure_here(setup: Setup, steps: int) -> Measurement:
@@ -182,7 +187,18 @@ def _graphs(setup: Setup, steps: int, stack: ExitStack) -> Measurement:
     return Measurement(
         setup, steps, Timing.of(critical), Timing.of(work), Timing.of(frames), task, opened,
         peak_memory(), weights, taken, joules, energy, backend.details(),
+        _gpu_frames(backend, raw, steps),
     )  # fmt: skip
+
+
+def _gpu_frames(backend: Backend, raw: Mapping[str, np.ndarray], steps: int) -> Timing | None:
+    """How long the backend takes to prepare all cameras' frames, where it does."""
+
+    def prepare() -> bool:
+        crops = {name: backend.manifest.cameras[name].center_crop for name in raw}
+        return all(backend.prepare_frame(name, raw[name], crops[name]) is not None for name in raw)
+
+    return Timing.of(_timed(prepare, steps)) if prepare() else None
 
 
 def _joules(network: Network, counter: Counter, rng: np.random.Generator) -> float:
@@ -248,7 +264,7 @@ def _torch(setup: Setup, steps: int) -> Measurement:
     return Measurement(setup, steps, timing, timing, None, 0.0, opened, peak_memory(), weights)
 
 
-def _timed(step: Callable[[], None], steps: int) -> list[float]:
+def _timed(step: Callable[[], object], steps: int) -> list[float]:
     durations = []
     for index in range(WARM + steps):
         started = time.perf_counter()

@@ -117,5 +117,8 @@ def show_gpu(row: Measurement) -> None:
     """Prints what a GPU's row has besides its times."""
     memory = "not told" if row.device_bytes is None else f"{row.device_bytes / 1e6:.0f} MB"
     energy = "not told" if row.joules is None else f"{row.joules * 1e3:.1f} mJ a step of {row.energy}"
+    if row.gpu_frames is not None:
+        made, peer = (f"{one.p50 * 1e3:.2f} ms" for one in (row.gpu_frames, row.frames))
+        energy += f"; all cameras' frames of 640x480 prepared in {made}, on the CPU {peer}"
     print(f"{row.setup.label}: at most {1 / row.work.p50:.0f} Hz; GPU memory {memory}; energy {energy}")
     print("  " + "; ".join(f"{name}: {value}" for name, value in row.details.items()))
