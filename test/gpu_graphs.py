@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import pytest
 from onnx import TensorProto
+
+from octo_ros.engine.onnx import OnnxBackend
+from octo_ros.engine.onnx_gpu import BoundBackend
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 POLICY, BUNDLE, BAG = DEMO / "policy", DEMO / "bundle", DEMO / "bag"
@@ -51,3 +55,29 @@ class Parsed:
             and self.types[maker.input[0]] == TensorProto.INT8
             for maker in makers
         )
+
+
+class OnCpu(BoundBackend):
+    """The binding of inputs and outputs, where there is no GPU."""
+
+    name = "bound-on-cpu"
+    provider = "CPUExecutionProvider"
+    hint = "it is always there"
+    device = "cpu"
+
+    def _options(self, onnxruntime, graph):
+        return OnnxBackend._options(self, onnxruntime, graph)
+
+    def _provider_options(self):
+        return {}
+
+
+def nvidia_parser():
+    """TensorRT-RTX: NVIDIA's own parser and builder, which need no GPU to build for one."""
+    try:
+        import tensorrt_rtx
+    except ImportError:
+        tensorrt_rtx = pytest.importorskip(
+            "tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed (extra 'tensorrt-rtx')"
+        )
+    return tensorrt_rtx

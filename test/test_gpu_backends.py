@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("onnx")
 import onnx  # noqa: E402
 import tensorrt_double  # noqa: E402
+from gpu_graphs import OnCpu  # noqa: E402
 
 import octo_ros  # noqa: E402
 from octo_ros.cli import main  # noqa: E402
@@ -25,7 +26,7 @@ from octo_ros.engine import BACKENDS, make_backend  # noqa: E402
 from octo_ros.engine.bundle import read_bundle  # noqa: E402
 from octo_ros.engine.network import StagedNetwork  # noqa: E402
 from octo_ros.engine.onnx import OnnxBackend  # noqa: E402
-from octo_ros.engine.onnx_gpu import NO_CPU, BoundBackend, CudaBackend, OnnxTensorRTBackend  # noqa: E402
+from octo_ros.engine.onnx_gpu import NO_CPU, CudaBackend, OnnxTensorRTBackend  # noqa: E402
 from octo_ros.errors import BundleError, ParameterError  # noqa: E402
 from octo_ros.gpu.cache import (  # noqa: E402
     ANY,
@@ -79,21 +80,6 @@ def describe(folder: Path, key: EngineKey, files: dict[str, str]) -> None:
 @pytest.fixture
 def tensorrt(monkeypatch, tmp_path):
     return tensorrt_double.install(monkeypatch, tmp_path)
-
-
-class OnCpu(BoundBackend):
-    """The binding of inputs and outputs, where there is no GPU."""
-
-    name = "bound-on-cpu"
-    provider = "CPUExecutionProvider"
-    hint = "it is always there"
-    device = "cpu"
-
-    def _options(self, onnxruntime, graph):
-        return OnnxBackend._options(self, onnxruntime, graph)
-
-    def _provider_options(self):
-        return {}
 
 
 def episode(backend) -> list[dict[str, np.ndarray]]:

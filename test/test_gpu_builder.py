@@ -10,6 +10,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 import tensorrt_double  # noqa: E402
+from gpu_graphs import nvidia_parser  # noqa: E402
 
 from octo_ros.cli import main  # noqa: E402
 from octo_ros.engine.bundle import read_bundle  # noqa: E402
@@ -173,17 +174,6 @@ def test_a_users_mistake_is_one_line(tensorrt, capsys, arguments, expected) -> N
     assert main(["build", str(BUNDLE), "--steps", "2", *arguments]) == 1
     error = capsys.readouterr().err
     assert expected in error and error.count("\n") == 1
-
-
-def nvidia_parser():
-    """TensorRT-RTX: NVIDIA's own parser and builder, which need no GPU to build for one."""
-    try:
-        import tensorrt_rtx
-    except ImportError:
-        tensorrt_rtx = pytest.importorskip(
-            "tensorrt_rtx_bindings", reason="TensorRT-RTX is not installed (extra 'tensorrt-rtx')"
-        )
-    return tensorrt_rtx
 
 
 @pytest.mark.parametrize("name", ["language", "task", "step", "policy"])

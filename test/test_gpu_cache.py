@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.frames import CameraFrames
 from octo_ros.errors import BundleError
 from octo_ros.gpu.cache import (
     ENGINE,
@@ -61,6 +62,43 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     read = read_engine(tmp_path / "engine")
     assert dataclasses.replace(read, sizes={}) == written
     assert read.sizes["step.plan"]["bytes"] == len(b"plan of fp16")
+
+
+def with_frames(folder: Path) -> Path:
+    """An engine that prepares frames of the camera "primary"."""
+    engine = write(folder)
+    (folder / "prepare_primary.plan").write_bytes(b"plan of frames")
+    frames = {"primary": CameraFrames(480, 640, True)}
+    files = {**engine.files, "prepare_primary": "prepare_primary.plan"}
+    write_engine(folder, dataclasses.replace(engine, files=files, frames=frames))
+    return folder
+
+
+def test_the_record_tells_of_which_size_frames_are(tmp_path: Path) -> None:
+    engine = read_engine(with_frames(tmp_path / "e"))
+    assert engine.frames == {"primary": CameraFrames(480, 640, True)}
+    assert json.loads((tmp_path / "e" / ENGINE).read_text())["frames"] == {
+        "primary": {"height": 480, "width": 640, "center_crop": True}
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda body: body.pop("frames"), "frames: missing"),
+        (lambda body: body["frames"]["primary"].pop("width"), "frames.primary.width: missing"),
+        (lambda body: body["frames"]["primary"].update(height=1), "frames.primary.height: expected .* got 1"),
+        (lambda body: body["frames"]["primary"].update(depth=3), "frames.primary.depth: unknown field"),
+        (lambda body: body["frames"].update(wrist=body["frames"]["primary"]), "files.prepare_wrist: missing"),
+    ],
+)
+def test_a_damaged_record_of_frames_names_the_field(change, said: str, tmp_path: Path) -> None:
+    description = with_frames(tmp_path / "e") / ENGINE
+    body = json.loads(description.read_text())
+    change(body)
+    description.write_text(json.dumps(body))
+    with pytest.raises(BundleError, match=said):
+        read_engine(tmp_path / "e")
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "format", "unknown", "no json"])
