@@ -6,10 +6,15 @@ from pathlib import Path
 
 import onnx
 import pytest
+import tensorrt_double
 from onnx import TensorProto
 
+from octo_ros.engine.bundle import read_bundle
+from octo_ros.engine.frames import CameraFrames
 from octo_ros.engine.onnx import OnnxBackend
 from octo_ros.engine.onnx_gpu import BoundBackend
+from octo_ros.gpu.cache import PLANS, Engine, EngineKey, bundle_digest, read_engine, write_engine
+from octo_ros.gpu.frames import write_frame_graphs
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 POLICY, BUNDLE, BAG = DEMO / "policy", DEMO / "bundle", DEMO / "bag"
@@ -70,6 +75,23 @@ class OnCpu(BoundBackend):
 
     def _provider_options(self):
         return {}
+
+
+def write_plans(folder: Path, bundle: Path, frames: dict[str, CameraFrames] | None = None) -> Engine:
+    """An engine of the stand-in for an Orin: a bundle's own graphs as plans, and those of the frames."""
+    manifest = read_bundle(bundle)
+    preparing = write_frame_graphs(frames or {}, manifest, folder)
+    for source, graphs in ((bundle, manifest.graphs), (folder, preparing)):
+        for name, graph in graphs.items():
+            model = onnx.load(source / graph.file)
+            (folder / f"{name}.plan").write_bytes(tensorrt_double.MAGIC + model.SerializeToString())
+    for graph in preparing.values():
+        (folder / graph.file).unlink()
+    key = EngineKey(PLANS, "10.13.3.9", "Orin", "8.7", "fp32", "here", bundle_digest(manifest))
+    files = {name: f"{name}.plan" for name in (*manifest.graphs, *preparing)}
+    built = "2026-11-27T00:00:00+00:00"
+    write_engine(folder, Engine(key, files, {}, {}, {}, "nothing", {}, built, frames or {}))
+    return read_engine(folder)
 
 
 def nvidia_parser():

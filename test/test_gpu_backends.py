@@ -16,9 +16,8 @@ import onnxruntime
 import pytest
 
 pytest.importorskip("onnx")
-import onnx  # noqa: E402
 import tensorrt_double  # noqa: E402
-from gpu_graphs import OnCpu  # noqa: E402
+from gpu_graphs import OnCpu, write_plans  # noqa: E402
 
 import octo_ros  # noqa: E402
 from octo_ros.cli import main  # noqa: E402
@@ -50,13 +49,8 @@ ON_ONNX = [name for name in GPU if name.startswith("onnxruntime-")]
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory) -> Path:
     """An engine of the stand-in: the bundle's own graphs as plans, for an Orin."""
-    folder = tmp_path_factory.mktemp("engines") / "orin"
-    folder.mkdir()
-    for name, graph in MANIFEST.graphs.items():
-        model = onnx.load(BUNDLE / graph.file)
-        (folder / f"{name}.plan").write_bytes(tensorrt_double.MAGIC + model.SerializeToString())
-    key = EngineKey(PLANS, "10.13.3.9", "Orin", "8.7", "fp32", "here", bundle_digest(MANIFEST))
-    describe(folder, key, {name: f"{name}.plan" for name in MANIFEST.graphs})
+    folder = tmp_path_factory.mktemp("orin")
+    write_plans(folder, BUNDLE)
     return folder
 
 

@@ -62,12 +62,15 @@ class EngineBackend(Backend):
     def details(self) -> dict[str, str]:
         told = {**super().details(), "precision": self.precision, "engine": str(self._folder), **self._told}
         if self._engine is not None:
-            for camera in self.manifest.cameras:
-                made = self._frames.get(camera)
-                told[f"frames {camera}"] = (
-                    "on the CPU" if made is None else f"{made} on the GPU, other sizes on the CPU"
-                )
+            told |= {f"frames {camera}": self._where(camera) for camera in self.manifest.cameras}
         return told
+
+    def _where(self, camera: str) -> str:
+        """Where a camera's frames are prepared."""
+        if camera in self._frames:
+            return f"{self._frames[camera]} on the GPU, other sizes on the CPU"
+        reason = self._rounding() if camera in self._engine.frames else ""
+        return f"on the CPU, {reason}" if reason else "on the CPU"
 
     def close(self) -> None:
         super().close()
@@ -105,10 +108,14 @@ class EngineBackend(Backend):
             raise
         self.precision = self._engine.key.precision
         for camera, made in self._engine.frames.items():
-            if camera in self.manifest.cameras:
+            if camera in self.manifest.cameras and not self._rounding():
                 name = prepare_graph(camera)
                 self._frames[camera] = made
                 self._preparing[name] = made.graph(self._engine.files[name], self.manifest.cameras[camera])
+
+    def _rounding(self) -> str:
+        """Why float32 would be rounded here, so that frames are the CPU's; empty where it is not."""
+        return ""
 
     @abstractmethod
     def _start(self) -> EngineKey:

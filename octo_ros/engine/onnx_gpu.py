@@ -7,6 +7,7 @@ warning at most: both are errors here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,10 @@ from octo_ros.gpu.cache import ANY, GRAPHS, EngineKey, build_command, bundle_dig
 
 NO_CPU = "session.disable_cpu_ep_fallback"
 ASSIGNED = "session.record_ep_graph_assignment_info"
+
+TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+"""NVIDIA's environment variable that, where it is 0, keeps float32 from being rounded to TF32's 10 bits. For
+TensorRT in ONNX Runtime there is no option (microsoft/onnxruntime, issue 26029)."""
 
 NAMED = 5
 """Nodes that a refusal names."""
@@ -167,6 +172,9 @@ class OnnxTensorRTBackend(BoundBackend):
             "trt_timing_cache_path": folder,
         }
 
+    def _rounding(self) -> str:
+        return _tf32()
+
 
 class TensorRTRTXBackend(OnnxGpuBackend):
     """TensorRT-RTX, a provider in a package of its own that any ONNX Runtime loads."""
@@ -200,6 +208,16 @@ class TensorRTRTXBackend(OnnxGpuBackend):
         settings = {"nv_runtime_cache_path": str(_cache(self.name)), "enable_cuda_graph": "1"}
         options.add_provider_for_devices(self._devices(onnxruntime)[:1], settings)
         return onnxruntime.InferenceSession(str(path), options, enable_fallback=0)
+
+    def _rounding(self) -> str:
+        return _tf32()
+
+
+def _tf32() -> str:
+    """Why TensorRT may round float32, empty where it is told not to."""
+    if os.environ.get(TF32_OVERRIDE) == "0":
+        return ""
+    return f"for TensorRT may round them to TF32 here, unless {TF32_OVERRIDE}=0"
 
 
 def _cache(name: str) -> Path:
