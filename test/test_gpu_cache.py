@@ -141,6 +141,12 @@ def test_a_foreign_engine_says_what_differs_and_how_to_build_it(field: str, tmp_
     assert f"octo_ros build {BUNDLE} --precision fp16" in message
 
 
+def test_the_command_that_builds_a_foreign_engine_again_keeps_its_frames(tmp_path: Path) -> None:
+    folder, here = with_frames(tmp_path / "e"), dataclasses.replace(KEY, version="11.0")
+    with pytest.raises(BundleError, match=r"octo_ros build .* --precision fp16 --frames primary=640x480$"):
+        find_engine(here, BUNDLE, folder)
+
+
 @pytest.mark.parametrize("field", ["graphs", "flags", "target"])
 def test_what_only_a_rebuild_can_change_does_not_refuse(field: str, tmp_path: Path) -> None:
     other = {"optimization_level": 5} if field == "flags" else "other"

@@ -215,11 +215,12 @@ def _texts(fields: Fields) -> dict[str, str]:
     return {name: fields.text(name) for name in fields.each()}
 
 
-def build_command(bundle: Path, key: EngineKey) -> str:
-    """The command that makes the engine of a key."""
+def build_command(bundle: Path, key: EngineKey, frames: Mapping[str, CameraFrames] | None = None) -> str:
+    """The command that makes the engine of a key, which prepares these cameras' frames."""
     calibrate = " --calibrate BAG_OR_RLDS" if key.precision == "int8" else ""
     graphs = " --graphs-only FOLDER" if key.runtime == GRAPHS else ""
-    return f"octo_ros build {bundle} --precision {key.precision}{calibrate}{graphs}"
+    sizes = "".join(f" --frames {camera}={made}" for camera, made in (frames or {}).items())
+    return f"octo_ros build {bundle} --precision {key.precision}{calibrate}{sizes}{graphs}"
 
 
 def check_engine(folder: Path, engine: Engine, here: EngineKey, bundle: Path) -> None:
@@ -244,7 +245,7 @@ def check_engine(folder: Path, engine: Engine, here: EngineKey, bundle: Path) ->
     if differences:
         raise BundleError(
             f"{folder}: this engine may not run here: {'; '.join(differences)}. "
-            f"Build it again: {build_command(bundle, here)}"
+            f"Build it again: {build_command(bundle, here, engine.frames)}"
         )
 
 
