@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="octo_ros", description="The Octo robot policy under ROS 2.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    whole = functools.partial(argparse.ArgumentParser, allow_abbrev=False)  # --frames is not --frames-of
+    verbs = parser.add_subparsers(required=True, metavar="VERB", parser_class=whole)
     for verb in (export, build, verify, bench, quantize, replay, demo, record, convert, train, evaluate):
         verb.add(verbs)
     return parser

@@ -107,6 +107,13 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         cli.main(["replay", BAG, *DEMO, "--out", "unused"])
 
 
+def test_an_option_is_not_taken_for_another_that_begins_like_it(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", "bundle", "--frames", "3"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --frames 3" in capsys.readouterr().err
+
+
 def test_the_shipped_bundle_says_that_its_weights_are_random():
     manifest = read_bundle(share_path("demo/bundle"))
     assert "RANDOM WEIGHTS" in manifest.notice
