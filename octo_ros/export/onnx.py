@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from octo_ros.engine import manifest as described
 from octo_ros.engine.graphs import HISTORY, LANGUAGE, POLICY, STEP, TASK, TOKENS, TOKENS_SEEN, past_of_task
+from octo_ros.export.exporter import exporter
 from octo_ros.export.simplify import simplify
 from octo_ros.export.weights_file import WeightsFile
 from octo_ros.model.inputs import (
@@ -152,7 +149,7 @@ def write_graph(
     """
     module = StageGraph(stages, name).eval()
     path = directory / f"{name}.onnx"
-    with torch.no_grad(), _silence():
+    with torch.no_grad(), exporter():
         traced = torch.export.export(module, (), dict(inputs), strict=False)
         given = [node.meta["val"] for node in traced.graph.output_node().args[0]]
         outputs = pytree.tree_unflatten(given, traced.call_spec.out_spec)
@@ -180,19 +177,3 @@ def _entries(tensors: Tensors) -> dict[str, described.Tensor]:
     return {
         name: described.Tensor(_DTYPES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()
     }
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keeps the exporter's progress and its remarks on other packages off the user's screen."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
