@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra 'export')")
 hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed (extra 'export')")
 
+from hub_processes import HubProcesses  # noqa: E402
 from huggingface_hub import utils  # noqa: E402
 from official_checkpoint import write_checkpoint  # noqa: E402
 from reference_bundles import Exported  # noqa: E402
@@ -97,17 +99,25 @@ def test_the_absent_library_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_pa
         export_checkpoint(OCTO, tmp_path / "bundle")
 
 
-def run(home: Path, settings: dict[str, str], *command: str) -> subprocess.CompletedProcess[str]:
-    """The real library in a process of its own, whose cache is empty or ours."""
+@pytest.fixture(scope="module")
+def processes() -> Iterator[HubProcesses]:
+    with HubProcesses() as started:
+        yield started
+
+
+def settings_for(home: Path, settings: dict[str, str]) -> dict[str, str]:
+    """An environment in which the library's cache lies in `home`, empty or ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    environment = {**kept, "HF_HOME": str(home), **settings}
-    environment.pop("HUGGINGFACE_HUB_CACHE", None)
-    return subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=120
-    )
+    kept.pop("HUGGINGFACE_HUB_CACHE", None)
+    return {**kept, "HF_HOME": str(home), **settings}
 
 
-@pytest.mark.parametrize(
+def command(*arguments: str) -> str:
+    """What `octo_ros` does, as code."""
+    return f"import sys; from octo_ros import cli; sys.exit(cli.main({list(arguments)!r}))"
+
+
+WITHOUT_NETWORK = pytest.mark.parametrize(
     ("settings", "said"),
     [
         (UNREACHABLE, "the hub cannot be reached, and the cache has no copy"),
@@ -116,26 +126,52 @@ def run(home: Path, settings: dict[str, str], *command: str) -> subprocess.Compl
     ],
     ids=["unreachable", "offline", "both"],
 )
+
+
+def check_refusal(result: tuple[int, str, str], said: str) -> None:
+    status, out, err = result
+    assert (status, out) == (1, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"octo_ros: {OCTO}: ") and said in line
+    assert line.endswith("or download the repository elsewhere and pass its folder")
+
+
+@WITHOUT_NETWORK
 @pytest.mark.parametrize("of", ["checkpoint", "tokenizer"])
 def test_without_network_the_real_library_gives_one_line_and_nothing_is_written(
-    tiny_export: Exported, tmp_path: Path, settings: dict[str, str], said: str, of: str
+    tiny_export: Exported,
+    tmp_path: Path,
+    processes: HubProcesses,
+    settings: dict[str, str],
+    said: str,
+    of: str,
 ) -> None:
     parent = tmp_path / "bundles"
     parent.mkdir()
     arguments = [OCTO, str(parent / "b")]
     if of == "tokenizer":
         arguments = [str(tiny_export.checkpoint), str(parent / "b"), "--tokenizer", OCTO]
-    result = run(tmp_path / "home", settings, "-m", "octo_ros.cli", "export", *arguments)
-    assert result.returncode == 1
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"octo_ros: {OCTO}: ") and said in line
-    assert line.endswith("or download the repository elsewhere and pass its folder")
+    environment = settings_for(tmp_path / "home", settings)
+    check_refusal(processes.run(tmp_path, environment, command("export", *arguments)), said)
     assert list(parent.iterdir()) == []
 
 
+def test_without_network_a_process_of_its_own_says_the_same(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "octo_ros.cli", "export", OCTO, str(tmp_path / "new" / "bundle")],
+        capture_output=True,
+        text=True,
+        env=settings_for(tmp_path / "home", UNREACHABLE),
+        timeout=120,
+    )
+    check_refusal((done.returncode, done.stdout, done.stderr), "the hub cannot be reached")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("settings", [UNREACHABLE, OFFLINE], ids=["unreachable", "offline"])
-def test_without_network_the_cache_is_used(tmp_path: Path, settings: dict[str, str]) -> None:
+def test_without_network_the_cache_is_used(
+    tmp_path: Path, processes: HubProcesses, settings: dict[str, str]
+) -> None:
     repository = tmp_path / "home" / "hub" / "models--rail-berkeley--octo-small-1.5"
     folder = write_checkpoint(repository / "snapshots" / COMMIT)
     (repository / "refs").mkdir()
@@ -144,12 +180,12 @@ def test_without_network_the_cache_is_used(tmp_path: Path, settings: dict[str, s
         "from octo_ros.export.hub import fetch_checkpoint, read_address; "
         f"print(fetch_checkpoint(read_address({OCTO!r}), 7))"
     )
-    result = run(tmp_path / "home", settings, "-c", code)
-    assert (result.stdout.strip(), result.stderr) == (str(folder), "")
+    environment = settings_for(tmp_path / "home", settings)
+    _, out, err = processes.run(tmp_path, environment, code)
+    assert (out.strip(), err) == (str(folder), "")
     (folder / "config.json").unlink()
-    result = run(
-        tmp_path / "home", settings, "-m", "octo_ros.cli", "export", OCTO, str(tmp_path / "new" / "bundle")
-    )
-    (line,) = result.stderr.splitlines()
+    arguments = ("export", OCTO, str(tmp_path / "new" / "bundle"))
+    _, _, err = processes.run(tmp_path, environment, command(*arguments))
+    (line,) = err.splitlines()
     assert f"octo_ros: {OCTO}: expected an official Octo checkpoint, got none of config.json" in line
     assert not (tmp_path / "new").exists()

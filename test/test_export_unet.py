@@ -10,12 +10,12 @@ pytest.importorskip("torch", reason="PyTorch is not installed (extra 'export')")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra 'export')")
 
 import onnx  # noqa: E402
-from reference_cases import OURS, cases, whole_checkpoint  # noqa: E402
+from reference_bundles import ReferenceBundles  # noqa: E402
+from reference_cases import OURS, cases  # noqa: E402
 
 from octo_ros.engine.bundle import read_bundle  # noqa: E402
 from octo_ros.engine.graphs import POLICY, STEP  # noqa: E402
 from octo_ros.engine.onnx import OnnxBackend, OnnxSettings  # noqa: E402
-from octo_ros.export import export_checkpoint  # noqa: E402
 from octo_ros.export.weights_file import FILE, SMALLEST  # noqa: E402
 from octo_ros.verify import check_bundle  # noqa: E402
 
@@ -23,10 +23,8 @@ REFERENCE = OURS / "seeded_unet_unbounded_mean_readout"
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("unet")
-    export_checkpoint(whole_checkpoint(REFERENCE, directory / "checkpoint"), directory / "bundle")
-    return directory / "bundle"
+def exported(reference_bundles: ReferenceBundles) -> Path:
+    return reference_bundles.own(REFERENCE.name).bundle
 
 
 @pytest.mark.parametrize("prepacked", [(), (STEP, POLICY)], ids=["mapped", "prepacked"])
