@@ -179,8 +179,13 @@ def _palette(pages: Sequence):
     from PIL import Image
 
     few = np.concatenate([np.asarray(page).reshape(-1, 3) for page in pages[:: max(1, len(pages) // 8)]])
-    coarse, of, counts = np.unique(few // 8, axis=0, return_inverse=True, return_counts=True)
-    means = np.stack([np.bincount(of.ravel(), few[:, axis]) for axis in range(3)], axis=1) / counts[:, None]
+    bins = np.ravel_multi_index(tuple(few.T // 8), (32, 32, 32))
+    counts = np.bincount(bins)
+    found = np.flatnonzero(counts)
+    coarse = np.stack(np.unravel_index(found, (32, 32, 32)), axis=1)
+    sums = [np.bincount(bins, few[:, axis])[found] for axis in range(3)]
+    counts = counts[found]
+    means = np.stack(sums, axis=1) / counts[:, None]
     commonest = means[np.argsort(-counts, kind="stable")[:COMMON]]
     known = np.array([*STATUS_COLOURS.values(), STOPPED_COLOUR, PAPER, INK], dtype=np.float64)
     left = COLOURS - len(known) - len(commonest)
