@@ -4,6 +4,10 @@ ROS ?= jazzy
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Nodes and tests start Python hundreds of times, which is slow where it keeps nothing compiled.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
 .PHONY: demo test sim lint soak fuzz gpu clean
 
 # With the simulated cell where it can be installed; else the demo plays a recorded bag.
