@@ -60,7 +60,7 @@ def test_a_wall_is_limited_and_said_to_be(cell, safety):
     safety.move(4.0, (0.0, 0.0, -0.02), until=lambda: safety.state() == "active")
     assert safety.state() == "active", safety.filter.output()
     assert "workspace z in fr3_link0" in safety.filter.output()
-    assert "limited -> active" in safety.filter.output()
+    assert cell.wait(lambda: "limited -> active" in safety.filter.output(), 5.0)  # logged once it is told
 
 
 def test_deactivating_brakes_within_the_acceleration_and_says_inactive(cell, safety):
