@@ -17,11 +17,10 @@ import datetime
 import gc
 import importlib.metadata
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,26 +72,22 @@ class Listener(Node):
         return dict(sorted(self.came.items())[WARM:])
 
 
-class OwnProcess(NodeProcess):
-    """A role of overhead_roles.py as a process."""
-
-    def __init__(self, name: str, log: Path, role: list[str], **environment: str) -> None:
-        self.name, self.log, self._clients = name, log, {}
-        command = [sys.executable, str(Path(__file__).with_name("overhead_roles.py")), *role]
-        with log.open("w", encoding="utf-8") as output:
-            self._process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment
-            )
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self._process.kill()
-        self._process.wait()
+def start(
+    name: str,
+    folder: Path,
+    role: Sequence[str],
+    values: Mapping[str, object] | None = None,
+    **environment: str,
+) -> NodeProcess:
+    """A process of overhead_roles.py: its node's name, folder of its log, role and parameters."""
+    program = [str(Path(__file__).with_name("overhead_roles.py")), *role]
+    log = folder / f"{name}.log"
+    return NodeProcess(name, log, values or {}, program=program, environment=environment)
 
 
 def peer_round(listener: Listener, folder: Path, seconds: float) -> dict[str, np.ndarray]:
     """Stamp to action received of the peer [ms]."""
-    peer = OwnProcess("peer", folder / "peer.log", ["peer"])
+    peer = start("peer", folder, ["peer"])
     try:
         time.sleep(2.0)
         came = listener.listen(seconds)
@@ -102,10 +97,12 @@ def peer_round(listener: Listener, folder: Path, seconds: float) -> dict[str, np
     return {"total": np.array([received - stamp for stamp, received in came.items()]) * 1e-6}
 
 
-def node_round(listener: Listener, folder: Path, seconds: float, role: list[str]) -> dict[str, np.ndarray]:
+def node_round(
+    listener: Listener, folder: Path, seconds: float, values: Mapping[str, object]
+) -> dict[str, np.ndarray]:
     """The node's stages, total, overhead and its own share of it, one value an action [ms]."""
     marks = folder / "marks.json"
-    node = OwnProcess("policy_node", folder / "policy_node.log", role, OVERHEAD_LOG=str(marks))
+    node = start("policy_node", folder, ["node"], values, OVERHEAD_LOG=str(marks))
     try:
         node.activate(listener)
         came = listener.listen(seconds)
@@ -137,7 +134,7 @@ def show(peers: list[dict], nodes: list[dict], options: argparse.Namespace) -> N
     console.print(f"{options.rounds} rounds of {options.seconds:g} s, {conditions}, {options.bundle.name}")
     nodes = sorted(nodes, key=lambda round_: np.percentile(round_["node"], 95))
     peers = sorted(peers, key=lambda round_: np.percentile(round_["total"], 95))
-    table = Table("[ms]", *(f"{which} {p}" for which in ("median", "best") for p in ("p50", "p95", "p99")))
+    table = Table("ms", *(f"{which} {p}" for which in ("median", "best") for p in ("p50", "p95", "p99")))
     chosen, floor = (nodes[len(nodes) // 2], nodes[0]), (peers[len(peers) // 2], peers[0])
     more = {
         "total": "stamp to action received",
@@ -156,7 +153,7 @@ def show(peers: list[dict], nodes: list[dict], options: argparse.Namespace) -> N
     console.print(table)
     counts = [len(round_["node"]) for round_ in nodes]
     rounds = ", ".join(f"{np.percentile(round_['node'], 95):.2f}" for round_ in nodes)
-    console.print(f"actions a round: {counts}; p95 of the node's own share in each [ms]: {rounds}")
+    console.print(f"actions a round: {counts}; p95 of the node's own share in each, in ms: {rounds}")
 
 
 def main() -> int:
@@ -174,22 +171,19 @@ def main() -> int:
     isolate_dds()
     rclpy.init()
     listener, folder = Listener(), Path(tempfile.mkdtemp(prefix="overhead-"))
-    frames = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(share_path("config/fastdds_images.xml"))}
+    profiles = str(share_path("config/fastdds_images.xml"))
     role = ["camera", options.transport, str(options.rate), str(options.apart * 1e-3)]
-    cameras = OwnProcess("camera", folder / "camera.log", role, **frames)
+    cameras = start("camera", folder, role, FASTRTPS_DEFAULT_PROFILES_FILE=profiles)
     values = {"bundle": options.bundle, "image_transport": options.transport, "instruction": "go"}
-    role = ["node", "--ros-args"]
-    for key, value in values.items():
-        role += ["-p", f"{key}:={value}"]
     peers, nodes = [], []
     gc.disable()  # of this process, the listener
     try:
         for _ in range(options.rounds):
             peers.append(peer_round(listener, folder, options.seconds))
-            nodes.append(node_round(listener, folder, options.seconds, role))
+            nodes.append(node_round(listener, folder, options.seconds, values))
             cameras.check()
     finally:
-        cameras.kill()
+        cameras.stop()
         listener.destroy_node()
         rclpy.shutdown()
     show(peers, nodes, options)

@@ -1,6 +1,6 @@
 """The processes of bench/overhead.py beside the listener: cameras, the peer, and the policy node with clocks.
 
-overhead_roles.py camera raw|compressed RATE_HZ SECONDS_APART | peer | node ROS_ARGUMENTS...
+overhead_roles.py camera raw|compressed RATE_HZ SECONDS_APART | peer | node [--ros-args ...]
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def camera(transport: str, rate_hz: float, apart_s: float) -> None:
             topic += "/compressed"
             outputs.append((node.create_publisher(CompressedImage, topic, qos_profile_sensor_data), message))
     due = time.monotonic()
-    while True:
+    while rclpy.ok():
         due += 1.0 / rate_hz
         time.sleep(max(0.0, due - time.monotonic()))
         stamp = time_message(time.time_ns())
@@ -140,6 +140,7 @@ def main() -> int:
     role, *rest = sys.argv[1:]
     if role == "camera":
         camera(rest[0], float(rest[1]), float(rest[2]))
+        return 0
     if role == "peer":
         return spin.run(Peer)
     policy_node.PolicyNode = TimedNode

@@ -28,21 +28,40 @@ class NodeProcessError(OctoRosError):
 
 
 class NodeProcess:
-    """One node of `octo_ros.nodes` in a process of its own, its output in a log file."""
+    """One node in a process of its own, its output in a log file."""
 
     def __init__(
-        self, name: str, log: Path, parameters: Mapping[str, object], parameter_file: Path | None = None
+        self,
+        name: str,
+        log: Path,
+        parameters: Mapping[str, object],
+        parameter_file: Path | None = None,
+        *,
+        program: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ):
+        """Starts it.
+
+        Args:
+            name: of the node, a module of `octo_ros.nodes`.
+            log: file for its output.
+            parameters: of the node.
+            parameter_file: read before them.
+            program: arguments of Python that run it; None for the module of that name.
+            environment: beside this process's own.
+        """
         self.name = name
         self.log = log
         self._clients: dict[tuple[Node, str], Client] = {}  # by who calls and the service
-        command = [sys.executable, "-m", f"octo_ros.nodes.{name}", "--ros-args"]
+        command = [sys.executable, *(program or ("-m", f"octo_ros.nodes.{name}")), "--ros-args"]
         if parameter_file is not None:
             command += ["--params-file", str(parameter_file)]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={value}"]
         with log.open("w", encoding="utf-8") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | dict(environment or {})
+            )
 
     def activate(self, operator: Node) -> None:
         """Configures and activates a lifecycle node.
