@@ -68,7 +68,7 @@ class EngineBackend(Backend):
     def _where(self, camera: str) -> str:
         """Where a camera's frames are prepared."""
         if camera in self._frames:
-            return f"{self._frames[camera]} on the GPU, other sizes on the CPU"
+            return self._frames[camera].where()
         reason = self._rounding() if camera in self._engine.frames else ""
         return f"on the CPU, {reason}" if reason else "on the CPU"
 
@@ -107,6 +107,7 @@ class EngineBackend(Backend):
             self._stop()
             raise
         self.precision = self._engine.key.precision
+        self._frames, self._preparing = {}, {}
         for camera, made in self._engine.frames.items():
             if camera in self.manifest.cameras and not self._rounding():
                 name = prepare_graph(camera)

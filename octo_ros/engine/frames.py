@@ -41,6 +41,10 @@ class CameraFrames:
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
 
+    def where(self) -> str:
+        """Where the camera's frames are prepared, with this graph there."""
+        return f"{self} on the GPU, other sizes on the CPU"
+
     def takes(self, image: object, center_crop: bool) -> bool:
         """Whether the graph is for this frame: (height, width, 3) uint8, to be cropped as it crops."""
         return (

@@ -62,7 +62,7 @@ class Preparation:
     def details(self) -> dict[str, str]:
         """Where frames are prepared, of cameras for which that is not as the backend's own details say."""
         told = {
-            f"frames {name}": f"{self._frames[name]} on the GPU, other sizes on the CPU, as {size} that came"
+            f"frames {name}": f"{self._frames[name].where()}, as {size} that came"
             for name, size in self._other_sizes.copy().items()  # another thread may prepare frames
         }
         for name in self._uncropped:
